@@ -1,0 +1,90 @@
+// hot path
+/**
+ * DELIVER, many deliveries to one consumer.
+ *
+ *     [69, consumerId, [delivery...]]
+ *     delivery = [tag, id, queueIndex, priority, attempt, redelivered, contentType|nil, headers|nil, body]
+ *
+ * Tags rise within a session. `queueIndex` counts in the consumer's own list of queues. `attempt` is 1 for the first handler that starts.
+ * The last three fields are the published bytes as they came.
+ */
+import type { FrameReader } from './frame-reader.js';
+import type { FrameWriter } from './frame-writer.js';
+import { LIMITS } from './limits.js';
+import { SERVER_OPS } from './ops.js';
+
+const DELIVERY_FIELDS = 9;
+/** Bytes of a delivery's own fields at most: headers of arrays and numbers, without the payload. */
+export const DELIVERY_OVERHEAD_BYTES = 64;
+
+/** Starts a DELIVER whose number of deliveries is filled in by `endDeliver`; returns where. */
+export function beginDeliver(writer: FrameWriter, consumerId: number): number {
+  writer.arrayHeader(3);
+  writer.uint(SERVER_OPS.DELIVER);
+  writer.uint(consumerId);
+  return writer.reserveArray32();
+}
+
+export function endDeliver(writer: FrameWriter, at: number, count: number): void {
+  writer.patchArray32(at, count);
+}
+
+export interface DeliveryFields {
+  readonly tag: number;
+  readonly id: number;
+  readonly queueIndex: number;
+  readonly priority: number;
+  readonly attempt: number;
+  readonly redelivered: boolean;
+}
+
+/** Everything of a delivery but its payload, which the caller appends: `contentType headers body` as they were published. */
+export function writeDeliveryHead(writer: FrameWriter, fields: DeliveryFields): void {
+  writer.arrayHeader(DELIVERY_FIELDS);
+  writer.uint(fields.tag);
+  writer.uint(fields.id);
+  writer.uint(fields.queueIndex);
+  writer.uint(fields.priority);
+  writer.uint(fields.attempt);
+  writer.bool(fields.redelivered);
+}
+
+/** One delivery as the reader found it; `headers` are MessagePack bytes or null. Views lie in the frame. */
+export interface WireDelivery extends DeliveryFields {
+  readonly contentType: string | null;
+  readonly headers: Uint8Array | null;
+  readonly body: Uint8Array;
+}
+
+/** Reads a DELIVER and hands over each delivery in order. Throws BAD_FRAME. */
+export function readDeliver(reader: FrameReader, visit: (consumerId: number, delivery: WireDelivery) => void): void {
+  const fields = reader.arrayHeader('DELIVER', 64);
+  if (fields < 3) throw reader.bad('DELIVER with 3 fields');
+  reader.uint('op');
+  const consumerId = reader.uint('consumerId');
+  const count = reader.arrayHeader('deliveries', 0xffff_ffff);
+  for (let i = 0; i < count; i++) visit(consumerId, readDelivery(reader));
+}
+
+function readDelivery(reader: FrameReader): WireDelivery {
+  const fields = reader.arrayHeader('delivery', 64);
+  if (fields < DELIVERY_FIELDS) throw reader.bad(`a delivery of ${DELIVERY_FIELDS} fields`);
+  const tag = reader.uint('tag');
+  const id = reader.uint('id');
+  const queueIndex = reader.uint('queueIndex');
+  const priority = reader.uint('priority', LIMITS.priorityMax);
+  const attempt = reader.uint('attempt');
+  const redelivered = reader.bool('redelivered');
+  const contentType = reader.strOrNil('contentType', LIMITS.contentTypeLengthMax);
+  const headers = readHeaders(reader);
+  const body = reader.bin('body');
+  for (let extra = DELIVERY_FIELDS; extra < fields; extra++) reader.skip('an unknown field');
+  return { tag, id, queueIndex, priority, attempt, redelivered, contentType, headers, body };
+}
+
+function readHeaders(reader: FrameReader): Uint8Array | null {
+  if (reader.nil()) return null;
+  const start = reader.position;
+  reader.skip('headers');
+  return reader.bytes.subarray(start, reader.position);
+}

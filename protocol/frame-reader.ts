@@ -1,0 +1,296 @@
+// hot path
+/**
+ * A cursor over one MessagePack frame that may come from anybody. It allocates nothing while it skips, checks every declared length
+ * against the bytes left before it believes it, and throws BAD_FRAME with the byte position for whatever does not fit.
+ */
+import { LovageError } from './errors.js';
+import { LIMITS } from './limits.js';
+
+const TWO_32 = 4_294_967_296;
+const decoder = new TextDecoder('utf-8', { fatal: true });
+/** `__proto__` in UTF-8: MessagePack libraries rename such a key in silence, so a frame that has one is refused. */
+const PROTO = [0x5f, 0x5f, 0x70, 0x72, 0x6f, 0x74, 0x6f, 0x5f, 0x5f];
+
+export class FrameReader {
+  bytes: Uint8Array = new Uint8Array(0);
+  /** Next byte to read. */
+  position = 0;
+  #elementsLeft = 0;
+
+  /** Starts on a frame. `elementsMax` bounds the values that `skip` may pass over in it. */
+  open(bytes: Uint8Array, elementsMax: number = LIMITS.elementsMax): this {
+    this.bytes = bytes;
+    this.position = 0;
+    this.#elementsLeft = elementsMax;
+    return this;
+  }
+
+  get bytesLeft(): number {
+    return this.bytes.length - this.position;
+  }
+
+  /** Every byte must have been read. */
+  end(): void {
+    if (this.position !== this.bytes.length) throw this.bad('the end of the frame');
+  }
+
+  /** The number of elements of an array, at most `max`. */
+  arrayHeader(what: string, max: number): number {
+    const byte = this.#byte(what);
+    let count: number;
+    if (byte >= 0x90 && byte <= 0x9f) count = byte & 0x0f;
+    else if (byte === 0xdc) count = this.#uint16(what);
+    else if (byte === 0xdd) count = this.#uint32(what);
+    else throw this.bad(`an array (${what})`);
+    // Each element takes a byte at least, so a larger count is a lie.
+    if (count > max || count > this.bytesLeft) throw this.bad(`${what} of at most ${max} elements`);
+    return count;
+  }
+
+  /** A whole number from 0 to `max` (2^53-1 at most). */
+  uint(what: string, max: number = Number.MAX_SAFE_INTEGER): number {
+    const value = this.#uintAny(what);
+    if (value > max) throw this.bad(`${what} of at most ${max}`);
+    return value;
+  }
+
+  /** A whole number from -2^31 to 2^53-1. */
+  int(what: string): number {
+    const byte = this.bytes[this.position] ?? -1;
+    if (byte >= 0xe0) {
+      this.position++;
+      return byte - 0x100;
+    }
+    if (byte === 0xd0) {
+      this.position++;
+      return (this.#byte(what) << 24) >> 24;
+    }
+    if (byte === 0xd1) {
+      this.position++;
+      return (this.#uint16(what) << 16) >> 16;
+    }
+    if (byte === 0xd2) {
+      this.position++;
+      return this.#uint32(what) | 0;
+    }
+    return this.#uintAny(what);
+  }
+
+  bool(what: string): boolean {
+    const byte = this.#byte(what);
+    if (byte === 0xc2) return false;
+    if (byte === 0xc3) return true;
+    throw this.bad(`true or false (${what})`);
+  }
+
+  /** Passes over a nil and says whether there was one. */
+  nil(): boolean {
+    if (this.bytes[this.position] !== 0xc0) return false;
+    this.position++;
+    return true;
+  }
+
+  /** Text of at most `bytesMax` bytes of UTF-8. */
+  str(what: string, bytesMax: number): string {
+    const length = this.#strLength(what);
+    if (length > bytesMax) throw this.bad(`${what} of at most ${bytesMax} bytes`);
+    const start = this.position;
+    this.#advance(length, what);
+    return this.#text(start, start + length, what);
+  }
+
+  /** Text or nil. */
+  strOrNil(what: string, bytesMax: number): string | null {
+    return this.nil() ? null : this.str(what, bytesMax);
+  }
+
+  /** Passes over text of at most `bytesMax` bytes without decoding it. */
+  skipStr(what: string, bytesMax: number): void {
+    const length = this.#strLength(what);
+    if (length > bytesMax) throw this.bad(`${what} of at most ${bytesMax} bytes`);
+    this.#advance(length, what);
+  }
+
+  /** Length of a bin; the cursor stands on its first byte. */
+  binHeader(what: string): number {
+    const byte = this.#byte(what);
+    let length: number;
+    if (byte === 0xc4) length = this.#byte(what);
+    else if (byte === 0xc5) length = this.#uint16(what);
+    else if (byte === 0xc6) length = this.#uint32(what);
+    else throw this.bad(`bytes (${what})`);
+    if (length > this.bytesLeft) throw this.bad(`${what} within the frame`);
+    return length;
+  }
+
+  /** A view of a bin's bytes. */
+  bin(what: string): Uint8Array {
+    const length = this.binHeader(what);
+    this.position += length;
+    return this.bytes.subarray(this.position - length, this.position);
+  }
+
+  /** Passes over one value of any kind, `depthMax` levels deep at most. Extensions are refused but for the timestamp (-1) where allowed. */
+  skip(what: string, depthMax: number = LIMITS.depthMax, timestamps = false): void {
+    if (--this.#elementsLeft < 0) throw this.bad('fewer elements');
+    const byte = this.#byte(what);
+    if (byte <= 0x7f || byte >= 0xe0) return;
+    if (byte <= 0x8f) return this.#skipMap(byte & 0x0f, what, depthMax, timestamps);
+    if (byte <= 0x9f) return this.#skipArray(byte & 0x0f, what, depthMax, timestamps);
+    if (byte <= 0xbf) return this.#advance(byte & 0x1f, what);
+    switch (byte) {
+      case 0xc0:
+      case 0xc2:
+      case 0xc3:
+        return;
+      case 0xc4:
+      case 0xd9:
+        return this.#advance(this.#byte(what), what);
+      case 0xc5:
+      case 0xda:
+        return this.#advance(this.#uint16(what), what);
+      case 0xc6:
+      case 0xdb:
+        return this.#advance(this.#uint32(what), what);
+      case 0xcc:
+      case 0xd0:
+        return this.#advance(1, what);
+      case 0xcd:
+      case 0xd1:
+        return this.#advance(2, what);
+      case 0xca:
+      case 0xce:
+      case 0xd2:
+        return this.#advance(4, what);
+      case 0xcb:
+      case 0xcf:
+      case 0xd3:
+        return this.#advance(8, what);
+      case 0xdc:
+        return this.#skipArray(this.#uint16(what), what, depthMax, timestamps);
+      case 0xdd:
+        return this.#skipArray(this.#uint32(what), what, depthMax, timestamps);
+      case 0xde:
+        return this.#skipMap(this.#uint16(what), what, depthMax, timestamps);
+      case 0xdf:
+        return this.#skipMap(this.#uint32(what), what, depthMax, timestamps);
+      case 0xd6:
+      case 0xd7:
+      case 0xc7:
+        if (timestamps) return this.#skipTimestamp(byte, what);
+        throw this.bad(`${what} without extension types`);
+      default:
+        throw this.bad(`${what} without extension types`);
+    }
+  }
+
+  bad(expected: string): LovageError {
+    return new LovageError('BAD_FRAME', `Cannot read the frame at byte ${this.position}: expected ${expected}`);
+  }
+
+  #skipArray(count: number, what: string, depthLeft: number, timestamps: boolean): void {
+    if (depthLeft <= 0) throw this.bad(`${what} less deeply nested`);
+    if (count > this.bytesLeft) throw this.bad(`${what} within the frame`);
+    for (let i = 0; i < count; i++) this.skip(what, depthLeft - 1, timestamps);
+  }
+
+  #skipMap(count: number, what: string, depthLeft: number, timestamps: boolean): void {
+    if (depthLeft <= 0) throw this.bad(`${what} less deeply nested`);
+    if (count * 2 > this.bytesLeft) throw this.bad(`${what} within the frame`);
+    for (let i = 0; i < count; i++) {
+      const length = this.#strLength(`a key of ${what}`);
+      if (length === PROTO.length && this.#isProto()) throw this.bad(`${what} without the key "__proto__"`);
+      this.#advance(length, what);
+      this.skip(what, depthLeft - 1, timestamps);
+    }
+  }
+
+  /** Timestamp 32, 64 and 96: fixext 4, fixext 8 and ext 8 of 12 bytes, all of type -1. */
+  #skipTimestamp(byte: number, what: string): void {
+    let length = byte === 0xd6 ? 4 : 8;
+    if (byte === 0xc7) length = this.#byte(what);
+    if (byte === 0xc7 && length !== 12) throw this.bad('a timestamp');
+    if (this.#byte(what) !== 0xff) throw this.bad(`${what} without extension types`);
+    this.#advance(length, what);
+  }
+
+  #isProto(): boolean {
+    for (let i = 0; i < PROTO.length; i++) if (this.bytes[this.position + i] !== PROTO[i]) return false;
+    return true;
+  }
+
+  #strLength(what: string): number {
+    const byte = this.#byte(what);
+    if (byte >= 0xa0 && byte <= 0xbf) return byte & 0x1f;
+    if (byte === 0xd9) return this.#byte(what);
+    if (byte === 0xda) return this.#uint16(what);
+    if (byte === 0xdb) return this.#uint32(what);
+    throw this.bad(`text (${what})`);
+  }
+
+  #text(start: number, end: number, what: string): string {
+    const { bytes } = this;
+    if (end - start <= 24) {
+      let text = '';
+      for (let i = start; i < end; i++) {
+        const code = bytes[i]!;
+        if (code > 0x7f) return this.#utf8(start, end, what);
+        text += String.fromCharCode(code);
+      }
+      return text;
+    }
+    return this.#utf8(start, end, what);
+  }
+
+  #utf8(start: number, end: number, what: string): string {
+    try {
+      return decoder.decode(this.bytes.subarray(start, end));
+    } catch {
+      throw this.bad(`${what} in UTF-8`);
+    }
+  }
+
+  #uintAny(what: string): number {
+    const byte = this.#byte(what);
+    if (byte <= 0x7f) return byte;
+    switch (byte) {
+      case 0xcc:
+        return this.#byte(what);
+      case 0xcd:
+        return this.#uint16(what);
+      case 0xce:
+        return this.#uint32(what);
+      case 0xcf: {
+        const high = this.#uint32(what);
+        const low = this.#uint32(what);
+        if (high > 0x1f_ffff) throw this.bad(`${what} of at most 2^53-1`);
+        return high * TWO_32 + low;
+      }
+      default:
+        throw this.bad(`a whole number (${what})`);
+    }
+  }
+
+  #byte(what: string): number {
+    if (this.position >= this.bytes.length) throw this.bad(`${what}, not the end of the frame`);
+    return this.bytes[this.position++]!;
+  }
+
+  #uint16(what: string): number {
+    const at = this.position;
+    this.#advance(2, what);
+    return (this.bytes[at]! << 8) | this.bytes[at + 1]!;
+  }
+
+  #uint32(what: string): number {
+    const at = this.position;
+    this.#advance(4, what);
+    const { bytes } = this;
+    return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
+  }
+
+  #advance(bytes: number, what: string): void {
+    if (bytes > this.bytes.length - this.position) throw this.bad(`${what} within the frame`);
+    this.position += bytes;
+  }
+}

@@ -1,0 +1,53 @@
+/** Every bound of the protocol, with its unit. Those that a broker can set are sent in WELCOME; these are the defaults. */
+export const LIMITS = {
+  /** Protocol version, the number in HELLO. */
+  version: 1,
+  /** Bytes of the largest frame before HELLO is accepted (RabbitMQ allows 8 KiB, NATS 4 KiB). */
+  helloBytesMax: 16_384,
+  /** ms between the socket's opening and HELLO (RabbitMQ: 10 s). */
+  helloTimeoutMs: 10_000,
+  /** Bytes of one message body. */
+  bodyBytesMax: 16 * 1024 * 1024,
+  /** Bytes of one message's headers, as MessagePack. */
+  headerBytesMax: 64 * 1024,
+  /** Bytes that a frame may have beyond the largest body: its own fields, headers, and other messages of the batch. */
+  frameOverheadBytes: 1024 * 1024,
+  /** Messages in one PUBLISH. */
+  publishMessagesMax: 65_536,
+  /** Queue names in one PUBLISH. */
+  publishTargetsMax: 4_096,
+  /** Ranges in one START, ACK, NACK or RELEASE. */
+  rangesMax: 65_536,
+  /** Nested arrays and maps in one frame. */
+  depthMax: 16,
+  /** Values in one frame, other than those of PUBLISH and DELIVER, which have a known shape. */
+  elementsMax: 65_536,
+  /** Characters of a name; see `names.ts`. */
+  nameLengthMax: 200,
+  /** Characters of a dedup key. */
+  dedupKeyLengthMax: 200,
+  /** Characters of a content type. */
+  contentTypeLengthMax: 200,
+  /** Characters of a nack's reason. */
+  reasonLengthMax: 1_000,
+  /** Highest priority; 0 is the lowest, 255 the most urgent. */
+  priorityMax: 255,
+  /** ms of the longest delay, expiry, or backoff: ten years. */
+  delayMsMax: 315_360_000_000,
+  /** Deliveries that a consumer may hold unsettled; 0 in CONSUME means unlimited. */
+  prefetchMax: 65_535,
+  /** Queues of one consumer. */
+  consumerQueuesMax: 10_000,
+  /** Consumers of one session. */
+  consumersMax: 10_000,
+  /** Weight of a queue in weighted order. */
+  weightMax: 1_000,
+  /** ms between heartbeats. */
+  heartbeatMs: 20_000,
+  heartbeatMsMin: 100,
+  heartbeatMsMax: 600_000,
+  /** Heartbeats that may be missed in a row; the session ends at this one. */
+  heartbeatMisses: 2,
+  /** Names per page of a listing. */
+  pageMax: 1_000,
+} as const;

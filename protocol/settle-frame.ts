@@ -1,0 +1,119 @@
+// hot path
+/**
+ * The answers to deliveries: START, ACK, NACK, RELEASE, and the broker's RECALL. All carry tags as ranges.
+ *
+ *     [7 START,   settleSeq, [first, count, ...]]
+ *     [8 ACK,     settleSeq, [first, count, ...]]
+ *     [9 NACK,    settleSeq, [first, count, ...], requeue, delayMs, reason|nil]     delayMs -1: the queue's backoff
+ *     [10 RELEASE, settleSeq, [first, count, ...]]
+ *     [72 RECALL, [first, count, ...]]
+ *
+ * `settleSeq` numbers these frames within a session, from 1. The broker answers `[70 SETTLED, settleSeq]` when every frame up to that
+ * number is on disk, so a client resends what was not answered when it resumes.
+ */
+import type { FrameReader } from './frame-reader.js';
+import type { FrameWriter } from './frame-writer.js';
+import { LIMITS } from './limits.js';
+
+/** Tags as `first, count` pairs. Adding tags in ascending order, as they mostly come, extends the last pair. */
+export class TagRanges {
+  /** first, count, first, count, ... */
+  readonly pairs: number[] = [];
+
+  get isEmpty(): boolean {
+    return this.pairs.length === 0;
+  }
+
+  get rangeCount(): number {
+    return this.pairs.length / 2;
+  }
+
+  add(tag: number): void {
+    const { pairs } = this;
+    const last = pairs.length - 2;
+    if (last >= 0 && pairs[last]! + pairs[last + 1]! === tag) pairs[last + 1]!++;
+    else pairs.push(tag, 1);
+  }
+
+  clear(): void {
+    this.pairs.length = 0;
+  }
+
+  write(writer: FrameWriter): void {
+    writer.arrayHeader(this.pairs.length);
+    for (let i = 0; i < this.pairs.length; i++) writer.uint(this.pairs[i]!);
+  }
+
+  read(reader: FrameReader): void {
+    const length = reader.arrayHeader('ranges', LIMITS.rangesMax * 2);
+    if (length % 2 !== 0) throw reader.bad('ranges in pairs of first and count');
+    this.pairs.length = 0;
+    for (let i = 0; i < length; i += 2) {
+      const first = reader.uint('first tag');
+      const count = reader.uint('count of tags', 0xffff_ffff);
+      if (count === 0 || first === 0 || !Number.isSafeInteger(first + count))
+        throw reader.bad('a range of one tag or more');
+      this.pairs.push(first, count);
+    }
+  }
+}
+
+/** A scanned START, ACK, NACK or RELEASE. The session keeps one and reads every frame into it. */
+export class SettleFrame {
+  readonly ranges = new TagRanges();
+  settleSeq = 0;
+  /** NACK: back to its queue (true) or dropped. */
+  requeue = true;
+  /** NACK: ms before it is delivered again; -1 for the queue's backoff. */
+  delayMs = -1;
+  reason: string | null = null;
+
+  read(reader: FrameReader, isNack: boolean): this {
+    const fields = reader.arrayHeader('frame', 64);
+    const known = isNack ? 6 : 3;
+    if (fields < known) throw reader.bad(`${known} fields`);
+    reader.uint('op');
+    this.settleSeq = reader.uint('settleSeq');
+    this.ranges.read(reader);
+    if (isNack) {
+      this.requeue = reader.bool('requeue');
+      this.delayMs = reader.int('delayMs');
+      this.reason = reader.strOrNil('reason', LIMITS.reasonLengthMax * 4);
+      if (this.delayMs < -1 || this.delayMs > LIMITS.delayMsMax)
+        throw reader.bad(`a delayMs from -1 to ${LIMITS.delayMsMax}`);
+    }
+    for (let i = known; i < fields; i++) reader.skip('an unknown field');
+    reader.end();
+    return this;
+  }
+}
+
+export function writeSettle(writer: FrameWriter, op: number, settleSeq: number, ranges: TagRanges): void {
+  writer.arrayHeader(3);
+  writer.uint(op);
+  writer.uint(settleSeq);
+  ranges.write(writer);
+}
+
+export interface NackFields {
+  readonly requeue: boolean;
+  readonly delayMs: number;
+  readonly reason: string | null;
+}
+
+export function writeNack(
+  writer: FrameWriter,
+  op: number,
+  settleSeq: number,
+  ranges: TagRanges,
+  nack: NackFields,
+): void {
+  writer.arrayHeader(6);
+  writer.uint(op);
+  writer.uint(settleSeq);
+  ranges.write(writer);
+  writer.bool(nack.requeue);
+  writer.int(nack.delayMs);
+  if (nack.reason === null) writer.nil();
+  else writer.str(nack.reason);
+}

@@ -1,0 +1,52 @@
+/** What the HTTP API and the metrics see of the broker: numbers, read when asked for, never a handle to change anything. */
+import type { QueueInfo } from '@lovage/protocol';
+import type { JournalStats, SyncClass } from '../journal/journal.js';
+
+export interface Overview {
+  readonly version: string;
+  readonly startedAt: number;
+  readonly uptimeMs: number;
+  readonly syncClass: SyncClass;
+  readonly isReady: boolean;
+  readonly isStopping: boolean;
+  readonly connections: number;
+  readonly sessions: number;
+  readonly consumers: number;
+  readonly queues: number;
+  readonly messages: {
+    readonly ready: number;
+    readonly delayed: number;
+    readonly leased: number;
+    readonly started: number;
+  };
+  /** Totals since start. */
+  readonly totals: {
+    readonly published: number;
+    readonly delivered: number;
+    readonly acked: number;
+    readonly returned: number;
+    readonly dropped: number;
+    readonly expired: number;
+    readonly purged: number;
+    readonly duplicates: number;
+    readonly refused: number;
+  };
+  /** Per second, over the last ten seconds. */
+  readonly rates: { readonly published: number; readonly delivered: number; readonly acked: number };
+  readonly journal: JournalStats;
+}
+
+export interface BrokerView {
+  /** False until recovery is done. */
+  readonly isReady: boolean;
+  /** True from the moment a stop was asked for. */
+  readonly isStopping: boolean;
+  /** Share of the journal replayed, 0 to 1. */
+  readonly recoveredShare: number;
+  overview(): Overview;
+  /** Queues of a namespace (all namespaces when null) in the order of their names, after `after`, at most `limit`. */
+  queues(namespace: string | null, after: string | null, limit: number): QueueInfo[];
+  queue(namespace: string, name: string): QueueInfo | null;
+  /** Calls `observe` with the ms of every sync from now on (the metrics' histogram). */
+  onSync(observe: (ms: number) => void): void;
+}
