@@ -1,0 +1,41 @@
+/** The dedup keys of one queue: each is remembered for the window, and at most so many at a time. Insertion order is the order of age. */
+export class DedupWindow {
+  readonly #windowMs: number;
+  readonly #keysMax: number;
+  readonly #keys = new Map<string, { readonly id: number; readonly timeMs: number }>();
+
+  constructor(windowMs: number, keysMax: number) {
+    this.#windowMs = windowMs;
+    this.#keysMax = keysMax;
+  }
+
+  get size(): number {
+    return this.#keys.size;
+  }
+
+  /** Id of the message that has this key and is still in the window, 0 if there is none. */
+  find(key: string, nowMs: number): number {
+    const entry = this.#keys.get(key);
+    return entry !== undefined && entry.timeMs + this.#windowMs > nowMs ? entry.id : 0;
+  }
+
+  add(key: string, id: number, timeMs: number): void {
+    if (this.#windowMs === 0) return;
+    this.#keys.delete(key);
+    this.#keys.set(key, { id, timeMs });
+    this.prune(timeMs);
+  }
+
+  prune(nowMs: number): void {
+    for (const [key, entry] of this.#keys) {
+      if (entry.timeMs + this.#windowMs > nowMs && this.#keys.size <= this.#keysMax) break;
+      this.#keys.delete(key);
+    }
+  }
+
+  /** Keys still in the window at `nowMs`, oldest first. */
+  entries(nowMs: number): [key: string, id: number, timeMs: number][] {
+    this.prune(nowMs);
+    return [...this.#keys].map(([key, entry]) => [key, entry.id, entry.timeMs]);
+  }
+}

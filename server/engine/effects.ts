@@ -1,0 +1,48 @@
+/**
+ * What the engine asks for in answer to a command: records to write, and effects that may be seen only when those records are safe. The
+ * broker's sink holds an effect back until the batch is on disk that was gathering when the effect came.
+ */
+import type { ErrorCode } from '@lovage/protocol';
+import type { JournalRecord, MoveRecord, PublishRecord } from './record.js';
+
+/** What `open` found. */
+export interface Opened {
+  readonly session: number;
+  readonly key: string;
+  readonly resumed: boolean;
+  /** Tags still held: first, count, first, count, ... */
+  readonly held: readonly number[];
+  /** Last settlement frame processed; null when it cannot be known. */
+  readonly settleSeq: number | null;
+}
+
+export interface EffectSink {
+  /** Stages a record that has no body of its own. */
+  record(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): void;
+  /** Stages a publish (in memory if its MEMORY flag is set) and returns where its frame lies in `segment`. */
+  publish(record: PublishRecord): number;
+  /** Stages messages copied forward and returns where the record's body lies in `segment`. */
+  move(record: MoveRecord): number;
+  /** Segment of the last `publish` or `move`. */
+  readonly segment: number;
+
+  opened(opened: Opened): void;
+  confirm(session: number, firstSeq: number, count: number, firstId: number, isMemory: boolean): void;
+  duplicate(session: number, seq: number, id: number, isMemory: boolean): void;
+  reject(session: number, firstSeq: number, count: number, code: ErrorCode, message: string): void;
+  /** A lease to be sent; the sink reads it and its message when it sends. */
+  deliver(session: number, lease: number): void;
+  settled(session: number, settleSeq: number): void;
+  refused(session: number, settleSeq: number, firstTag: number, count: number, code: ErrorCode): void;
+  recall(session: number, tag: number): void;
+  reply(session: number, request: number, result: unknown): void;
+  fail(
+    session: number,
+    request: number,
+    code: ErrorCode,
+    message: string,
+    details: Record<string, unknown> | null,
+  ): void;
+  /** The broker ended a consumer. */
+  cancelled(session: number, consumerId: number, code: ErrorCode): void;
+}

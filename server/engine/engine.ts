@@ -1,0 +1,207 @@
+/**
+ * The heart: queues, deliveries and their rules, synchronous and deterministic. It knows no clock, no socket and no file; what it wants written
+ * or told it says to the `EffectSink`. The same commands at the same times give the same records and effects, to the byte.
+ */
+import type { QueueInfo } from '@lovage/protocol';
+import type { Command } from './command.js';
+import { Deliveries } from './deliveries.js';
+import type { EffectSink } from './effects.js';
+import { STATE } from './message-table.js';
+import { Publishing } from './publishing.js';
+import { Queues } from './queues.js';
+import type { CheckpointRecord, JournalRecord, MovedMessage } from './record.js';
+import { Restore } from './restore.js';
+import { Sessions } from './sessions.js';
+import { ENGINE_DEFAULTS, type EngineOptions, EngineState } from './state.js';
+
+/** Timers that one tick fires at most: some 2 ms of work. */
+const TIMERS_PER_TICK = 5_000;
+/** ms between two rounds of forgetting producers. */
+const PRUNE_MS = 60_000;
+
+type Handlers = { readonly [T in Command['type']]: (command: Extract<Command, { type: T }>, out: EffectSink) => void };
+
+export class Engine {
+  /** Read by the broker when it sends; written here only. */
+  readonly state: EngineState;
+  readonly #deliveries: Deliveries;
+  readonly #queues: Queues;
+  readonly #publishing: Publishing;
+  readonly #sessions: Sessions;
+  readonly #restore: Restore;
+  readonly #handlers: Handlers;
+  #pruneAtMs = 0;
+
+  constructor(options: Partial<EngineOptions> = {}) {
+    this.state = new EngineState({ ...ENGINE_DEFAULTS, ...options });
+    this.#deliveries = new Deliveries(this.state);
+    this.#queues = new Queues(this.state, this.#deliveries);
+    this.#publishing = new Publishing(this.state, this.#queues, this.#deliveries);
+    this.#sessions = new Sessions(this.state, this.#deliveries);
+    this.#restore = new Restore(this.state, this.#queues, this.#sessions, this.#publishing, this.#deliveries);
+    this.#handlers = this.#table();
+  }
+
+  /** Carries out a command. Never throws for a client's mistake: it emits a refusal. */
+  apply(command: Command, nowMs: number, out: EffectSink): void {
+    this.#clock(nowMs);
+    (this.#handlers[command.type] as (command: Command, out: EffectSink) => void)(command, out);
+  }
+
+  /** Does what is due. Returns the ms of the next deadline: `nowMs` if more is due already, Infinity if nothing waits. */
+  tick(nowMs: number, out: EffectSink): number {
+    this.#clock(nowMs);
+    const { timers } = this.state;
+    for (let fired = 0; fired < TIMERS_PER_TICK && timers.next() <= this.state.nowMs; fired++) {
+      const timer = timers.pop();
+      if (timer % 2 === 0) this.#deliveries.due(timer / 2);
+      else this.#deliveries.expire((timer - 1) / 2, out);
+    }
+    this.#deliveries.flow(out);
+    this.#sessions.expire(out);
+    this.#queues.sweep(out);
+    if (this.state.nowMs >= this.#pruneAtMs) {
+      this.state.producers.prune(this.state.nowMs);
+      this.#pruneAtMs = this.state.nowMs + PRUNE_MS;
+    }
+    return this.#queues.isSweeping ? this.state.nowMs : Math.min(timers.next(), this.#sessions.nextDeadline());
+  }
+
+  /** True while a purge or a delete goes on in the background: `tick` wants to be called without waiting. */
+  get isSweeping(): boolean {
+    return this.#queues.isSweeping;
+  }
+
+  /** Replays one record. Emits nothing. */
+  restore(record: JournalRecord): void {
+    this.#restore.apply(record);
+  }
+
+  /** After the last record: sessions wait for their clients from `nowMs` on, and what waits may have been handed out before the restart. */
+  recovered(nowMs: number): void {
+    this.#clock(nowMs);
+    this.#queues.findFreeIndexes();
+    this.#sessions.awaitResume();
+    this.#deliveries.markRedelivered();
+  }
+
+  /** Why publishes are refused from now on, null to take them again. */
+  refusePublishes(code: 'DISK_FULL' | null): void {
+    this.#publishing.refusal = code;
+  }
+
+  /** A lease's bytes are with its connection. */
+  sent(lease: number): void {
+    this.#deliveries.sent(lease);
+  }
+
+  /** Everything that is not a message, for the head of a new segment. */
+  checkpoint(): CheckpointRecord {
+    const { state } = this;
+    const sessions = [...state.sessions.values()].filter((session) => session.isRecorded);
+    return {
+      type: 'checkpoint',
+      timeMs: state.nowMs,
+      nextId: state.nextId,
+      nextSession: state.nextSession,
+      queues: [...state.queuesByName.values()].map((queue) => ({
+        index: queue.index,
+        namespace: queue.namespace,
+        name: queue.name,
+        settings: queue.settings,
+        isPaused: queue.isPaused,
+        dedup: queue.dedup.entries(state.nowMs),
+      })),
+      sessions: sessions.map(({ number, key, namespace, producer }) => ({
+        type: 'session',
+        session: number,
+        key,
+        namespace,
+        producer: producer?.name ?? null,
+      })),
+      producers: [...state.producers].map((producer) => ({
+        namespace: producer.namespace,
+        name: producer.name,
+        lastSeq: producer.lastSeq,
+        confirmedSeq: producer.confirmedSeq,
+        usedMs: producer.usedMs,
+        ranges: producer.remembered(),
+      })),
+    };
+  }
+
+  /** What must be copied of message `id` if it is alive and lies at this place in the journal; null otherwise. */
+  movable(id: number, segment: number, offset: number): Omit<MovedMessage, 'offset'> | null {
+    const { table, leases, queues } = this.state;
+    const slot = table.find(id);
+    if (slot < 0 || table.isMemory(slot) || table.segment[slot] !== segment || table.offset[slot] !== offset)
+      return null;
+    const state = table.state[slot];
+    const queue = queues[table.queue[slot]!]!;
+    if (state === STATE.SENDING || this.state.queuesByName.get(`${queue.namespace} ${queue.name}`) !== queue)
+      return null;
+    const lease = state === STATE.STARTED ? table.prev[slot]! : -1;
+    const consumer = lease < 0 ? null : leases.consumer[lease]!;
+    return {
+      id,
+      queue: queue.index,
+      priority: table.priority[slot]!,
+      attempts: table.attempts[slot]!,
+      dueMs: table.dueMs[slot]!,
+      expiryMs: table.expiryMs[slot]!,
+      session: consumer?.session.number ?? 0,
+      tag: lease < 0 ? 0 : leases.tag[lease]!,
+      consumerId: consumer?.id ?? 0,
+      length: table.length[slot]!,
+    };
+  }
+
+  /** Writes copies of messages that `movable` gave, whose payloads lie one behind the other in `body`. */
+  move(messages: readonly MovedMessage[], body: Uint8Array, out: EffectSink): void {
+    const { table } = this.state;
+    const offset = out.move({ type: 'move', messages, body, segment: 0, offset: 0 });
+    for (const message of messages) table.move(table.find(message.id), out.segment, offset + message.offset);
+  }
+
+  queueInfo(namespace: string, name: string): QueueInfo | null {
+    return this.state.queue(namespace, name)?.info() ?? null;
+  }
+
+  queueInfos(namespace: string | null, after: string | null, limit: number): QueueInfo[] {
+    return this.#queues.list(namespace, after, limit).queues;
+  }
+
+  #clock(nowMs: number): void {
+    if (nowMs > this.state.nowMs) this.state.nowMs = nowMs;
+  }
+
+  #table(): Handlers {
+    const sessions = this.#sessions;
+    const deliveries = this.#deliveries;
+    const queues = this.#queues;
+    return {
+      open: (command, out) => sessions.open(command, out),
+      detach: (command, out) => sessions.detach(this.state.session(command.session), out),
+      close: (command, out) => sessions.close(this.state.session(command.session), out),
+      publish: (command, out) => this.#publishing.publish(command, out),
+      consume: (command, out) => sessions.consume(command, out),
+      cancel: (command, out) => sessions.cancel(command, out),
+      prefetch: (command, out) => sessions.prefetch(command, out),
+      start: (command, out) => deliveries.start(command, out),
+      ack: (command, out) => deliveries.ack(command, out),
+      nack: (command, out) => deliveries.nack(command, out),
+      release: (command, out) => deliveries.release(command, out),
+      drained: (command, out) => sessions.drained(this.state.session(command.session), command.bytes, out),
+      declare: (command, out) => queues.declare(command, out),
+      delete: (command, out) => queues.delete(command, out),
+      purge: (command, out) => queues.purge(command, out),
+      pause: (command, out) => queues.pause(command, true, out),
+      resume: (command, out) => queues.pause(command, false, out),
+      inspect: (command, out) => queues.inspect(command, out),
+      list: (command, out) => {
+        const { namespace } = this.state.session(command.session);
+        out.reply(command.session, command.request, queues.list(namespace, command.after, command.limit));
+      },
+    };
+  }
+}

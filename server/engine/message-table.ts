@@ -1,0 +1,153 @@
+// hot path
+/**
+ * Every message in one slot of columns, not an object each: 37 bytes, and 8 more for a due time or an expiry. The columns have their full
+ * length from the start; the system gives them memory page by page as slots are first used, so growing neither copies nor pauses.
+ *
+ *     slot   id  segment offset length  queue priority state flags attempts  next prev   due expiry
+ *       0    17     1      64     261     0      9       1     0      0       1   -1      0     0
+ *       1    18     1     325     261     0      9       1     0      0      -1    0      0     0
+ *
+ * `next` and `prev` mean what the state says: neighbours in a list (READY, DELAYED), the place in a heap (RETURNED, in `prev`), the lease
+ * (LEASED, STARTED, SENDING, in `prev`), the next free slot (FREE, in `next`).
+ */
+import { SegmentUsage } from '../collections/segment-usage.js';
+import { SparseIndex } from '../collections/sparse-index.js';
+
+export const STATE = {
+  FREE: 0,
+  /** In its queue's list of its priority. */
+  READY: 1,
+  /** Ready again, or ready late: in the heap of its priority, by id. */
+  RETURNED: 2,
+  /** Waits for its due time. */
+  DELAYED: 3,
+  /** Given to a consumer, not started. */
+  LEASED: 4,
+  STARTED: 5,
+  /** Settled by the journal already (ack mode none), kept until its bytes are sent. */
+  SENDING: 6,
+} as const;
+
+export const FLAG = {
+  /** It may have been handed out before. */
+  REDELIVERED: 1,
+  /** Not in the journal. */
+  MEMORY: 2,
+} as const;
+
+export class MessageTable {
+  readonly capacity: number;
+  readonly id: Float64Array;
+  readonly segment: Uint32Array;
+  readonly offset: Uint32Array;
+  readonly length: Uint32Array;
+  readonly queue: Int32Array;
+  readonly priority: Uint8Array;
+  readonly state: Uint8Array;
+  readonly flags: Uint8Array;
+  readonly attempts: Uint16Array;
+  readonly next: Int32Array;
+  readonly prev: Int32Array;
+  /** ms, 0 for none. */
+  readonly dueMs: Float64Array;
+  /** ms, 0 for never. */
+  readonly expiryMs: Float64Array;
+  /** Live bytes by segment: of the journal, and of what is kept in memory only. */
+  readonly journalUsage = new SegmentUsage();
+  readonly memoryUsage = new SegmentUsage();
+  readonly #slots = new SparseIndex(10);
+  #freeHead = -1;
+  #neverUsed = 0;
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+    this.id = new Float64Array(capacity);
+    this.segment = new Uint32Array(capacity);
+    this.offset = new Uint32Array(capacity);
+    this.length = new Uint32Array(capacity);
+    this.queue = new Int32Array(capacity);
+    this.priority = new Uint8Array(capacity);
+    this.state = new Uint8Array(capacity);
+    this.flags = new Uint8Array(capacity);
+    this.attempts = new Uint16Array(capacity);
+    this.next = new Int32Array(capacity);
+    this.prev = new Int32Array(capacity);
+    this.dueMs = new Float64Array(capacity);
+    this.expiryMs = new Float64Array(capacity);
+  }
+
+  /** Live messages. */
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  /** Slots that were in use at some time: the part of the columns that may hold something. */
+  get slotsUsed(): number {
+    return this.#neverUsed;
+  }
+
+  /** Slot of a live message, -1 if the id is not alive. */
+  find(id: number): number {
+    return this.#slots.get(id);
+  }
+
+  /** Takes a slot for a message; the caller has checked that one is free, and sets state and links. */
+  add(
+    id: number,
+    segment: number,
+    offset: number,
+    length: number,
+    queue: number,
+    priority: number,
+    flags: number,
+  ): number {
+    let slot = this.#freeHead;
+    if (slot >= 0) this.#freeHead = this.next[slot]!;
+    else slot = this.#neverUsed++;
+    this.id[slot] = id;
+    this.segment[slot] = segment;
+    this.offset[slot] = offset;
+    this.length[slot] = length;
+    this.queue[slot] = queue;
+    this.priority[slot] = priority;
+    this.flags[slot] = flags;
+    this.attempts[slot] = 0;
+    this.#slots.set(id, slot);
+    this.#usage(slot).add(segment, length);
+    return slot;
+  }
+
+  /** Frees a slot; the caller has taken it out of lists, heaps and timers. */
+  free(slot: number): void {
+    this.#slots.delete(this.id[slot]!);
+    this.#usage(slot).remove(this.segment[slot]!, this.length[slot]!);
+    this.state[slot] = STATE.FREE;
+    if (this.dueMs[slot] !== 0) this.dueMs[slot] = 0;
+    if (this.expiryMs[slot] !== 0) this.expiryMs[slot] = 0;
+    this.next[slot] = this.#freeHead;
+    this.prev[slot] = 0;
+    this.#freeHead = slot;
+  }
+
+  /** The message's bytes were copied to another place in the journal. */
+  move(slot: number, segment: number, offset: number): void {
+    const length = this.length[slot]!;
+    this.journalUsage.remove(this.segment[slot]!, length);
+    this.journalUsage.add(segment, length);
+    this.segment[slot] = segment;
+    this.offset[slot] = offset;
+  }
+
+  isMemory(slot: number): boolean {
+    return (this.flags[slot]! & FLAG.MEMORY) !== 0;
+  }
+
+  /** Calls `visit` with every live slot, in no particular order. */
+  forEach(visit: (slot: number) => void): void {
+    for (let slot = 0; slot < this.#neverUsed; slot++) if (this.state[slot] !== STATE.FREE) visit(slot);
+  }
+
+  #usage(slot: number): SegmentUsage {
+    return (this.flags[slot]! & FLAG.MEMORY) === 0 ? this.journalUsage : this.memoryUsage;
+  }
+}

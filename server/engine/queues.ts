@@ -1,0 +1,264 @@
+/** Queues come, go, are emptied and held: everything about them but the messages' way through. */
+import {
+  differingSettings,
+  type ErrorCode,
+  parseQueueSettings,
+  type QueueInfo,
+  type QueueSettings,
+} from '@lovage/protocol';
+import type { DeclareCommand, DeleteCommand, QueueCommand } from './command.js';
+import type { Attachment, Consumer } from './consumer.js';
+import type { Deliveries } from './deliveries.js';
+import type { EffectSink } from './effects.js';
+import { IdRuns } from './id-runs.js';
+import { STATE } from './message-table.js';
+import { Queue } from './queue.js';
+import type { EngineState } from './state.js';
+
+/** Messages removed at a time by a purge or a delete: some 2 ms of work. */
+const SLICE = 10_000;
+
+/** A purge or a delete under way. */
+interface Sweep {
+  readonly queue: Queue;
+  /** The queue itself goes, too, and its record says so: no settle records are written. */
+  readonly isDelete: boolean;
+  readonly session: number;
+  readonly request: number;
+  removed: number;
+}
+
+export class Queues {
+  readonly #state: EngineState;
+  readonly #deliveries: Deliveries;
+  readonly #sweeps: Sweep[] = [];
+  readonly #freeIndexes: number[] = [];
+  readonly #purged = new IdRuns();
+
+  constructor(state: EngineState, deliveries: Deliveries) {
+    this.#state = state;
+    this.#deliveries = deliveries;
+  }
+
+  /** True while a purge or a delete has slices left. */
+  get isSweeping(): boolean {
+    return this.#sweeps.length > 0;
+  }
+
+  /** Makes a queue and writes its record; null when there are too many. */
+  create(namespace: string, name: string, settings: QueueSettings, out: EffectSink): Queue | null {
+    if (this.#state.queuesByName.size >= this.#state.options.queuesMax) return null;
+    const index = this.#freeIndexes.pop() ?? this.#state.queues.length;
+    const queue = this.put(index, namespace, name, settings);
+    out.record({ type: 'queue', timeMs: this.#state.nowMs, index, namespace, name, settings });
+    return queue;
+  }
+
+  /** Puts a queue at an index, live or on replay. */
+  put(index: number, namespace: string, name: string, settings: QueueSettings): Queue {
+    const queue = new Queue(index, namespace, name, settings, this.#state.table);
+    const { queues, queuesByName } = this.#state;
+    while (queues.length < index) queues.push(undefined);
+    queues[index] = queue;
+    queuesByName.set(`${namespace} ${name}`, queue);
+    return queue;
+  }
+
+  /** After replay: which indexes are free is known only now. */
+  findFreeIndexes(): void {
+    this.#freeIndexes.length = 0;
+    const { queues } = this.#state;
+    for (let i = queues.length - 1; i >= 0; i--) if (queues[i] === undefined) this.#freeIndexes.push(i);
+  }
+
+  declare(command: DeclareCommand, out: EffectSink): void {
+    const { namespace } = this.#state.session(command.session);
+    const queue = this.#state.queue(namespace, command.name);
+    if (queue === null) return this.#declareNew(namespace, command, out);
+    const differing = command.settings === null ? [] : differingSettings(queue.settings, command.settings);
+    if (differing.length > 0) {
+      const told = differing.map((name) => `${name} is ${queue.settings[name]}`).join(', ');
+      const message = `Cannot declare queue "${queue.name}": ${told}, expected the settings of the first declaration`;
+      return out.fail(command.session, command.request, 'QUEUE_MISMATCH', message, { fields: differing });
+    }
+    out.reply(command.session, command.request, { created: false, settings: { ...queue.settings } });
+  }
+
+  delete(command: DeleteCommand, out: EffectSink): void {
+    const queue = this.#find(command, 'delete', out);
+    if (queue === null) return;
+    if (command.ifEmpty && queue.size > 0) {
+      return this.#fail(
+        command,
+        'QUEUE_NOT_EMPTY',
+        `Cannot delete queue "${queue.name}": it holds ${queue.size} messages, expected none`,
+        out,
+      );
+    }
+    if (command.ifUnused && queue.attachments.size > 0) {
+      return this.#fail(
+        command,
+        'QUEUE_IN_USE',
+        `Cannot delete queue "${queue.name}": it has ${queue.attachments.size} consumers, expected none`,
+        out,
+      );
+    }
+    this.#state.queuesByName.delete(`${queue.namespace} ${queue.name}`);
+    out.record({ type: 'queue-delete', index: queue.index });
+    const removed = this.#dropUnsettled(queue);
+    for (const attachment of queue.attachments) this.#endAttachment(attachment, out);
+    this.#sweeps.push({ queue, isDelete: true, session: command.session, request: command.request, removed });
+  }
+
+  purge(command: QueueCommand, out: EffectSink): void {
+    const queue = this.#find(command, 'purge', out);
+    if (queue === null) return;
+    queue.purgeBelowId = this.#state.nextId;
+    this.#sweeps.push({ queue, isDelete: false, session: command.session, request: command.request, removed: 0 });
+  }
+
+  pause(command: QueueCommand, isPaused: boolean, out: EffectSink): void {
+    const queue = this.#find(command, isPaused ? 'pause' : 'resume', out);
+    if (queue === null) return;
+    if (queue.isPaused !== isPaused) {
+      queue.isPaused = isPaused;
+      out.record({ type: 'queue-pause', index: queue.index, isPaused });
+      if (!isPaused) this.#deliveries.dispatch(queue, out);
+    }
+    out.reply(command.session, command.request, { isPaused });
+  }
+
+  inspect(command: QueueCommand, out: EffectSink): void {
+    const queue = this.#find(command, 'inspect', out);
+    if (queue !== null) out.reply(command.session, command.request, queue.info());
+  }
+
+  /** Queues of one namespace (all of them when null) by name, from behind `after` on. */
+  list(namespace: string | null, after: string | null, limit: number): { queues: QueueInfo[]; next: string | null } {
+    const found = [...this.#state.queuesByName.values()]
+      .filter(
+        (queue) => (namespace === null || queue.namespace === namespace) && (after === null || queue.name > after),
+      )
+      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.namespace < b.namespace ? -1 : 1));
+    const page = found.slice(0, limit);
+    return { queues: page.map((queue) => queue.info()), next: found.length > limit ? page.at(-1)!.name : null };
+  }
+
+  /** Does one slice of the oldest purge or delete. */
+  sweep(out: EffectSink): void {
+    const sweep = this.#sweeps[0];
+    if (sweep === undefined) return;
+    if (!this.#sweepSlice(sweep, SLICE, out)) return;
+    this.#sweeps.shift();
+    const { queue, isDelete, session, request, removed } = sweep;
+    if (isDelete) {
+      this.#state.queues[queue.index] = undefined;
+      this.#freeIndexes.push(queue.index);
+    } else if (!this.#sweeps.some((other) => other.queue === queue)) {
+      queue.purgeBelowId = 0;
+      this.#deliveries.dispatch(queue, out);
+    }
+    out.reply(session, request, isDelete ? { messages: removed } : { purged: removed });
+  }
+
+  /** Replay of a queue-delete record: everything at once. */
+  remove(index: number, out: EffectSink): void {
+    const queue = this.#state.queues[index];
+    if (queue === undefined) return;
+    this.#state.queuesByName.delete(`${queue.namespace} ${queue.name}`);
+    this.#dropUnsettled(queue);
+    const sweep: Sweep = { queue, isDelete: true, session: 0, request: 0, removed: 0 };
+    this.#sweepSlice(sweep, Number.POSITIVE_INFINITY, out);
+    this.#state.queues[index] = undefined;
+  }
+
+  #declareNew(namespace: string, command: DeclareCommand, out: EffectSink): void {
+    const settings = command.settings ?? parseQueueSettings({});
+    const queue = this.create(namespace, command.name, settings, out);
+    if (queue === null) {
+      const { queuesMax } = this.#state.options;
+      return this.#fail(
+        command,
+        'TOO_MANY_QUEUES',
+        `Cannot declare queue "${command.name}": there are ${queuesMax} queues, expected fewer`,
+        out,
+      );
+    }
+    out.reply(command.session, command.request, { created: true, settings: { ...settings } });
+  }
+
+  /** Removes up to `most` waiting messages; true when none of the sweep's is left. */
+  #sweepSlice(sweep: Sweep, most: number, out: EffectSink): boolean {
+    const { queue, isDelete } = sweep;
+    const { table } = this.#state;
+    const belowId = isDelete ? Number.POSITIVE_INFINITY : queue.purgeBelowId;
+    let left = most;
+    while (left > 0) {
+      const slot = this.#nextToSweep(queue, belowId);
+      if (slot < 0) break;
+      this.#deliveries.unlink(slot, queue);
+      queue.totals.purged++;
+      if (!isDelete && !table.isMemory(slot)) this.#purged.add(table.id[slot]!);
+      this.#deliveries.forget(slot, queue);
+      sweep.removed++;
+      left--;
+    }
+    if (!this.#purged.isEmpty) out.record({ type: 'settle', reason: 'purged', ids: this.#purged.pairs });
+    this.#purged.clear();
+    return left > 0;
+  }
+
+  /** Nothing is delivered during a purge, so what waits below the bound is found at the heads; messages published meanwhile stay. */
+  #nextToSweep(queue: Queue, belowId: number): number {
+    const { table } = this.#state;
+    const ready = queue.ready.peekBelow(belowId);
+    if (ready >= 0) return ready;
+    for (let slot = queue.delayedHead; slot >= 0; slot = table.next[slot]!) if (table.id[slot]! < belowId) return slot;
+    return -1;
+  }
+
+  /** The unsettled messages of a queue that is deleted go; their consumers get their credit back, and later answers are SUPERSEDED. */
+  #dropUnsettled(queue: Queue): number {
+    if (queue.leased + queue.started === 0) return 0;
+    const { table, leases } = this.#state;
+    let dropped = 0;
+    leases.forEach((lease) => {
+      const slot = leases.slot[lease]!;
+      if (slot < 0 || table.queue[slot] !== queue.index || table.state[slot] === STATE.SENDING) return;
+      this.#deliveries.dropLeased(lease, queue);
+      dropped++;
+    });
+    return dropped;
+  }
+
+  #endAttachment(attachment: Attachment, out: EffectSink): void {
+    const { consumer, queue } = attachment;
+    queue.attachments.delete(attachment);
+    queue.rotation.remove(attachment);
+    if (attachment.isMarked) consumer.unmark(attachment);
+    if (!consumer.isActive || consumer.attachments.some((other) => other.queue.attachments.has(other))) return;
+    this.#endConsumer(consumer, out);
+  }
+
+  #endConsumer(consumer: Consumer, out: EffectSink): void {
+    consumer.isActive = false;
+    if (consumer.unsettled === 0) consumer.session.consumers.delete(consumer.id);
+    out.cancelled(consumer.session.number, consumer.id, 'QUEUE_DELETED');
+  }
+
+  #find(command: QueueCommand | DeleteCommand, verb: string, out: EffectSink): Queue | null {
+    const queue = this.#state.queue(this.#state.session(command.session).namespace, command.name);
+    if (queue === null)
+      this.#fail(command, 'QUEUE_NOT_FOUND', `Cannot ${verb} queue "${command.name}": it does not exist`, out);
+    return queue;
+  }
+
+  #fail(
+    command: { session: number; request: number; name: string },
+    code: ErrorCode,
+    message: string,
+    out: EffectSink,
+  ): void {
+    out.fail(command.session, command.request, code, message, { queue: command.name });
+  }
+}

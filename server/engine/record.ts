@@ -1,0 +1,158 @@
+/**
+ * What the engine writes down, so that `restore` can make the same state again. Times, ids and decisions stand in the records: replay asks no
+ * clock and decides nothing. Leases that have not started are not written: after a restart their messages wait again.
+ *
+ * How to change this: add a type; readers of older journals must still know the old ones (`server/broker/record-codec.ts`).
+ */
+import type { PublishBatch, QueueSettings } from '@lovage/protocol';
+
+export type JournalRecord =
+  | PublishRecord
+  | SettleRecord
+  | StartRecord
+  | SessionRecord
+  | SessionEndRecord
+  | ReturnRecord
+  | QueueRecord
+  | QueueDeleteRecord
+  | QueuePauseRecord
+  | IdsRecord
+  | MoveRecord
+  | CheckpointRecord;
+
+/** A PUBLISH as it came. Message i has the id `baseId + i`. */
+export interface PublishRecord {
+  readonly type: 'publish';
+  readonly timeMs: number;
+  readonly baseId: number;
+  readonly namespace: string;
+  readonly producer: string | null;
+  /** Messages that were not taken: index and 0 (refused) or the id of the message it duplicates; `index, id, index, id, ...`. */
+  readonly exceptions: readonly number[];
+  /** The scanned frame. On replay the broker scans the bytes again. */
+  readonly batch: PublishBatch;
+  /** Set on replay: where the frame's bytes lie. */
+  readonly segment: number;
+  readonly offset: number;
+}
+
+export const SETTLE_REASONS = ['acked', 'dropped', 'expired', 'purged'] as const;
+export type SettleReason = (typeof SETTLE_REASONS)[number];
+
+/** Messages that are done with. `ids`: first, count, first, count, ... */
+export interface SettleRecord {
+  readonly type: 'settle';
+  readonly reason: SettleReason;
+  readonly ids: readonly number[];
+}
+
+/** Handlers have begun: each is an attempt. `entries`: id, tag, consumer number, id, tag, ... */
+export interface StartRecord {
+  readonly type: 'start';
+  readonly session: number;
+  readonly entries: readonly number[];
+}
+
+/** Written before a session's first start, so that it can be resumed after a restart. */
+export interface SessionRecord {
+  readonly type: 'session';
+  readonly session: number;
+  readonly key: string;
+  readonly namespace: string;
+  readonly producer: string | null;
+}
+
+export interface SessionEndRecord {
+  readonly type: 'session-end';
+  readonly session: number;
+}
+
+/** Started messages go back: id, attempts, due ms (0: at once), id, ... */
+export interface ReturnRecord {
+  readonly type: 'return';
+  readonly entries: readonly number[];
+}
+
+export interface QueueRecord {
+  readonly type: 'queue';
+  readonly timeMs: number;
+  readonly index: number;
+  readonly namespace: string;
+  readonly name: string;
+  readonly settings: QueueSettings;
+}
+
+export interface QueueDeleteRecord {
+  readonly type: 'queue-delete';
+  readonly index: number;
+}
+
+export interface QueuePauseRecord {
+  readonly type: 'queue-pause';
+  readonly index: number;
+  readonly isPaused: boolean;
+}
+
+/** Ids below `below` may have been given to messages that are kept in memory only: never give them again. */
+export interface IdsRecord {
+  readonly type: 'ids';
+  readonly below: number;
+}
+
+/** One message copied forward from a segment that is to be deleted. */
+export interface MovedMessage {
+  readonly id: number;
+  readonly queue: number;
+  readonly priority: number;
+  readonly attempts: number;
+  readonly dueMs: number;
+  readonly expiryMs: number;
+  /** Session, tag and consumer number while it is started; session 0 otherwise. */
+  readonly session: number;
+  readonly tag: number;
+  readonly consumerId: number;
+  /** Where its payload begins in the record's body, and its length in bytes. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface MoveRecord {
+  readonly type: 'move';
+  readonly messages: readonly MovedMessage[];
+  /** The payloads, one behind the other. */
+  readonly body: Uint8Array;
+  /** Set on replay: where `body` lies. */
+  readonly segment: number;
+  readonly offset: number;
+}
+
+/** Everything that is not a message: the first record of every segment, so that the segments before it can go. */
+export interface CheckpointRecord {
+  readonly type: 'checkpoint';
+  readonly timeMs: number;
+  readonly nextId: number;
+  readonly nextSession: number;
+  readonly queues: readonly CheckpointQueue[];
+  readonly sessions: readonly SessionRecord[];
+  readonly producers: readonly CheckpointProducer[];
+}
+
+export interface CheckpointQueue {
+  readonly index: number;
+  readonly namespace: string;
+  readonly name: string;
+  readonly settings: QueueSettings;
+  readonly isPaused: boolean;
+  /** Remembered dedup keys, oldest first: key, id, ms. */
+  readonly dedup: readonly (readonly [key: string, id: number, timeMs: number])[];
+}
+
+export interface CheckpointProducer {
+  readonly namespace: string;
+  readonly name: string;
+  readonly lastSeq: number;
+  readonly confirmedSeq: number;
+  readonly usedMs: number;
+  /** first seq, count, first id, ... of what the producer may resend. */
+  readonly ranges: readonly number[];
+}

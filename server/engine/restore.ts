@@ -1,0 +1,256 @@
+/** Replay: each record does to the state what the command did that wrote it. Emits nothing. */
+
+import { Consumer } from './consumer.js';
+import type { Deliveries } from './deliveries.js';
+import type { EffectSink } from './effects.js';
+import { FLAG, STATE } from './message-table.js';
+import type { Publishing } from './publishing.js';
+import type { Queue } from './queue.js';
+import type { Queues } from './queues.js';
+import type {
+  CheckpointRecord,
+  IdsRecord,
+  JournalRecord,
+  MovedMessage,
+  MoveRecord,
+  PublishRecord,
+  QueueDeleteRecord,
+  QueuePauseRecord,
+  QueueRecord,
+  ReturnRecord,
+  SessionEndRecord,
+  SessionRecord,
+  SettleRecord,
+  StartRecord,
+} from './record.js';
+import type { Session } from './session.js';
+import type { Sessions } from './sessions.js';
+import type { EngineState } from './state.js';
+
+/** Nothing that replay does may have an effect outside: this sink makes one an error. */
+const SILENT = new Proxy({} as EffectSink, {
+  get(_, effect): never {
+    throw new Error(`Cannot replay: the engine asked for the effect "${String(effect)}", expected none`);
+  },
+});
+
+export class Restore {
+  readonly #state: EngineState;
+  readonly #queues: Queues;
+  readonly #sessions: Sessions;
+  readonly #publishing: Publishing;
+  readonly #deliveries: Deliveries;
+  readonly #targets: (Queue | null)[] = [];
+  #isStarted = false;
+
+  constructor(state: EngineState, queues: Queues, sessions: Sessions, publishing: Publishing, deliveries: Deliveries) {
+    this.#state = state;
+    this.#queues = queues;
+    this.#sessions = sessions;
+    this.#publishing = publishing;
+    this.#deliveries = deliveries;
+  }
+
+  apply(record: JournalRecord): void {
+    switch (record.type) {
+      case 'publish':
+        this.#publish(record);
+        break;
+      case 'settle':
+        this.#settle(record);
+        break;
+      case 'start':
+        this.#start(record);
+        break;
+      case 'return':
+        this.#return(record);
+        break;
+      case 'move':
+        this.#move(record);
+        break;
+      case 'session':
+        this.#session(record);
+        break;
+      case 'session-end':
+        this.#sessionEnd(record);
+        break;
+      case 'queue':
+        this.#queue(record);
+        break;
+      case 'queue-delete':
+        this.#queueDelete(record);
+        break;
+      case 'queue-pause':
+        this.#queuePause(record);
+        break;
+      case 'ids':
+        this.#ids(record);
+        break;
+      case 'checkpoint':
+        this.#checkpoint(record);
+        break;
+      default:
+        record satisfies never;
+    }
+    this.#isStarted = true;
+  }
+
+  #publish(record: PublishRecord): void {
+    const { batch, namespace } = record;
+    this.#clock(record.timeMs);
+    this.#targets.length = 0;
+    for (const name of batch.targets) this.#targets.push(this.#state.queue(namespace, name));
+    this.#publishing.insert(record, this.#targets, record.segment, record.offset, false);
+    this.#state.nextId = Math.max(this.#state.nextId, record.baseId + batch.count);
+    const producer =
+      record.producer === null ? null : this.#state.producers.use(namespace, record.producer, record.timeMs);
+    this.#publishing.remember(record, { producer });
+  }
+
+  #settle({ ids }: SettleRecord): void {
+    for (let i = 0; i < ids.length; i += 2) {
+      for (let id = ids[i]!; id < ids[i]! + ids[i + 1]!; id++) this.#remove(id);
+    }
+  }
+
+  /** A settled message may be gone already, with the segment that it stood in. */
+  #remove(id: number): void {
+    const { table } = this.#state;
+    const slot = table.find(id);
+    if (slot < 0) return;
+    const queue = this.#state.queueOf(slot);
+    if (table.state[slot] === STATE.STARTED) this.#deliveries.endStarted(slot, queue);
+    else this.#deliveries.unlink(slot, queue);
+    this.#deliveries.forget(slot, queue);
+  }
+
+  #start({ session: number, entries }: StartRecord): void {
+    const session = this.#state.sessions.get(number);
+    for (let i = 0; i < entries.length; i += 3) {
+      const slot = this.#state.table.find(entries[i]!);
+      if (slot >= 0 && session !== undefined) {
+        const { table } = this.#state;
+        this.#hold(slot, session, entries[i + 1]!, entries[i + 2]!);
+        table.attempts[slot] = Math.min(65_535, table.attempts[slot]! + 1);
+      }
+    }
+  }
+
+  /** Makes a waiting message one that a session's handler has started. */
+  #hold(slot: number, session: Session, tag: number, consumerId: number): void {
+    const queue = this.#state.queueOf(slot);
+    this.#deliveries.unlink(slot, queue);
+    this.#state.table.dueMs[slot] = 0;
+    this.#deliveries.restoreStarted(slot, queue, this.#consumer(session, consumerId), tag);
+  }
+
+  #consumer(session: Session, id: number): Consumer {
+    const consumer = session.consumers.get(id) ?? new Consumer(session, id);
+    session.consumers.set(id, consumer);
+    return consumer;
+  }
+
+  #return({ entries }: ReturnRecord): void {
+    const { table } = this.#state;
+    for (let i = 0; i < entries.length; i += 3) {
+      const slot = table.find(entries[i]!);
+      if (slot < 0) continue;
+      const queue = this.#state.queueOf(slot);
+      if (table.state[slot] === STATE.STARTED) this.#deliveries.endStarted(slot, queue);
+      else this.#deliveries.unlink(slot, queue);
+      table.attempts[slot] = entries[i + 1]!;
+      this.#wait(slot, queue, entries[i + 2]!);
+    }
+  }
+
+  /** Puts a message that is in no list among the waiting ones. */
+  #wait(slot: number, queue: Queue, dueMs: number): void {
+    const { table } = this.#state;
+    table.flags[slot]! |= FLAG.REDELIVERED;
+    table.dueMs[slot] = 0;
+    if (dueMs > 0) this.#deliveries.delay(slot, queue, dueMs);
+    else queue.ready.add(slot);
+  }
+
+  #move({ messages, segment, offset }: MoveRecord): void {
+    const { table } = this.#state;
+    for (const message of messages) {
+      const slot = table.find(message.id);
+      if (slot >= 0) table.move(slot, segment, offset + message.offset);
+      else this.#insertMoved(message, segment, offset + message.offset);
+    }
+  }
+
+  /** A message whose first segment is gone: it takes its old place. */
+  #insertMoved(message: MovedMessage, segment: number, offset: number): void {
+    const { table, timers, queues } = this.#state;
+    const queue = queues[message.queue]!;
+    const slot = table.add(message.id, segment, offset, message.length, message.queue, message.priority, 0);
+    queue.bytes += message.length;
+    table.attempts[slot] = message.attempts;
+    if (message.expiryMs !== 0) {
+      table.expiryMs[slot] = message.expiryMs;
+      timers.setExpiry(slot, message.expiryMs);
+    }
+    this.#wait(slot, queue, message.dueMs);
+    const session = this.#state.sessions.get(message.session);
+    if (session !== undefined) this.#hold(slot, session, message.tag, message.consumerId);
+  }
+
+  #session({ session: number, key, namespace, producer: name }: SessionRecord): void {
+    if (this.#state.sessions.has(number)) return;
+    const producer = name === null ? null : this.#state.producers.use(namespace, name, this.#state.nowMs);
+    const session = this.#sessions.add(number, key, namespace, producer);
+    session.isRecorded = true;
+    session.isAttached = false;
+    session.settleSeq = null;
+    this.#state.nextSession = Math.max(this.#state.nextSession, number + 1);
+  }
+
+  #sessionEnd({ session: number }: SessionEndRecord): void {
+    const session = this.#state.sessions.get(number);
+    if (session !== undefined) this.#sessions.remove(session);
+  }
+
+  #queue({ index, namespace, name, settings, timeMs }: QueueRecord): void {
+    this.#clock(timeMs);
+    this.#queues.put(index, namespace, name, settings);
+  }
+
+  #queueDelete({ index }: QueueDeleteRecord): void {
+    this.#queues.remove(index, SILENT);
+  }
+
+  #queuePause({ index, isPaused }: QueuePauseRecord): void {
+    const queue = this.#state.queues[index];
+    if (queue !== undefined) queue.isPaused = isPaused;
+  }
+
+  #ids({ below }: IdsRecord): void {
+    this.#state.nextId = Math.max(this.#state.nextId, below);
+  }
+
+  /** The first record of the oldest segment that is left. Later ones say what replay knows by then. */
+  #checkpoint(record: CheckpointRecord): void {
+    this.#clock(record.timeMs);
+    this.#state.nextId = Math.max(this.#state.nextId, record.nextId);
+    this.#state.nextSession = Math.max(this.#state.nextSession, record.nextSession);
+    if (this.#isStarted) return;
+    for (const entry of record.queues) {
+      const queue = this.#queues.put(entry.index, entry.namespace, entry.name, entry.settings);
+      queue.isPaused = entry.isPaused;
+      for (const [key, id, timeMs] of entry.dedup) queue.dedup.add(key, id, timeMs);
+    }
+    for (const entry of record.producers) {
+      const producer = this.#state.producers.use(entry.namespace, entry.name, entry.usedMs)!;
+      producer.lastSeq = entry.lastSeq;
+      producer.confirmedSeq = entry.confirmedSeq;
+      producer.ranges = [...entry.ranges];
+    }
+    for (const session of record.sessions) this.#session(session);
+  }
+
+  #clock(timeMs: number): void {
+    this.#state.nowMs = Math.max(this.#state.nowMs, timeMs);
+  }
+}

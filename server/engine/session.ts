@@ -1,0 +1,57 @@
+/** One client as the engine knows it. It outlives its connection by the grace window. */
+import { SparseIndex } from '../collections/sparse-index.js';
+import type { Consumer } from './consumer.js';
+import type { Producer } from './producers.js';
+
+/** Tags taken back from a client that has not answered for them yet, remembered to tell SUPERSEDED from ALREADY_SETTLED; the oldest are forgotten. */
+const REVOKED_MAX = 65_536;
+
+export class Session {
+  readonly number: number;
+  readonly key: string;
+  readonly namespace: string;
+  readonly producer: Producer | null;
+  readonly consumers = new Map<number, Consumer>();
+  /** Tag of each unsettled delivery -> lease. */
+  readonly tags = new SparseIndex(2);
+  readonly #revoked = new Set<number>();
+  /** The highest tag given out. */
+  lastTag = 0;
+  /** The last settlement frame processed; null when a restart has made it unknown. */
+  settleSeq: number | null = 0;
+  /** True while a connection is there. */
+  isAttached = true;
+  /** True once a SessionRecord is in the journal. */
+  isRecorded = false;
+  /** Bytes of deliveries that were decided and are not yet with the operating system. */
+  unsentBytes = 0;
+  readonly #unsentBytesMax: number;
+
+  constructor(number: number, key: string, namespace: string, producer: Producer | null, unsentBytesMax: number) {
+    this.number = number;
+    this.key = key;
+    this.namespace = namespace;
+    this.producer = producer;
+    this.#unsentBytesMax = unsentBytesMax;
+  }
+
+  /** Whether more deliveries may be decided for this connection. */
+  get isWritable(): boolean {
+    return this.unsentBytes < this.#unsentBytesMax;
+  }
+
+  revoke(tag: number): void {
+    if (this.#revoked.size >= REVOKED_MAX) {
+      for (const oldest of this.#revoked) {
+        this.#revoked.delete(oldest);
+        break;
+      }
+    }
+    this.#revoked.add(tag);
+  }
+
+  /** True, once, for a tag that was taken back. */
+  forgive(tag: number): boolean {
+    return this.#revoked.delete(tag);
+  }
+}

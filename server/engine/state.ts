@@ -1,0 +1,76 @@
+/** What the parts of the engine share. Each field is written by the part that is named; the others read it. */
+import { LIMITS, LovageError } from '@lovage/protocol';
+import { LeaseTable } from './lease-table.js';
+import { MessageTable } from './message-table.js';
+import { Producers } from './producers.js';
+import type { Queue } from './queue.js';
+import type { Session } from './session.js';
+import { Timers } from './timers.js';
+
+export interface EngineOptions {
+  /** Messages alive at a time, waiting and unsettled; memory is taken as they come. Default 2^24. */
+  readonly messagesMax: number;
+  /** Queues in all namespaces together. Default 100,000. */
+  readonly queuesMax: number;
+  /** Names of producers remembered. Default 100,000. */
+  readonly producersMax: number;
+  /** ms that a producer is remembered after its last use. Default 3,600,000. */
+  readonly producerTtlMs: number;
+  /** ms that started deliveries wait for a client that lost its connection. Default 10,000. */
+  readonly graceMs: number;
+  /** Bytes decided for one connection and not yet sent, above which it gets no more deliveries. Default 1 MiB. */
+  readonly unsentBytesMax: number;
+}
+
+export const ENGINE_DEFAULTS: EngineOptions = {
+  messagesMax: 2 ** 24,
+  queuesMax: 100_000,
+  producersMax: 100_000,
+  producerTtlMs: 3_600_000,
+  graceMs: 10_000,
+  unsentBytesMax: 1024 * 1024,
+};
+
+export class EngineState {
+  readonly options: EngineOptions;
+  readonly table: MessageTable;
+  readonly leases = new LeaseTable();
+  readonly timers: Timers;
+  readonly producers: Producers;
+  /** By index; a hole where a queue was deleted. Written by `queues.ts`. */
+  readonly queues: (Queue | undefined)[] = [];
+  readonly queuesByName = new Map<string, Queue>();
+  /** Written by `sessions.ts`. */
+  readonly sessions = new Map<number, Session>();
+  readonly sessionsByKey = new Map<string, Session>();
+  nextSession = 1;
+  /** Written by `publishing.ts`. */
+  nextId = 1;
+  /** Engine time: never runs back. */
+  nowMs = 0;
+
+  constructor(options: EngineOptions) {
+    this.options = options;
+    this.table = new MessageTable(options.messagesMax);
+    this.timers = new Timers(options.messagesMax);
+    this.producers = new Producers(options.producersMax, options.producerTtlMs);
+  }
+
+  queue(namespace: string, name: string): Queue | null {
+    return this.queuesByName.get(`${namespace} ${name}`) ?? null;
+  }
+
+  queueOf(slot: number): Queue {
+    return this.queues[this.table.queue[slot]!]!;
+  }
+
+  /** The session of a command: the broker closes a connection before it forgets its session. */
+  session(number: number): Session {
+    const session = this.sessions.get(number);
+    if (session === undefined) throw new LovageError('INTERNAL_ERROR', `Cannot find session ${number}: it has ended`);
+    return session;
+  }
+}
+
+/** Consumers of one session, the bound that CONSUME checks. */
+export const CONSUMERS_MAX = LIMITS.consumersMax;
