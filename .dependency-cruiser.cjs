@@ -1,17 +1,18 @@
 // The rooms and who may import whom (server/README.md draws the picture). Each rule lists what a room may NOT reach.
 const room = (name) => `^server/${name}/`;
-const rooms = ['collections', 'engine', 'journal', 'broker', 'session', 'gateway', 'http', 'app', 'cli'];
+const rooms = ['collections', 'settings', 'engine', 'journal', 'broker', 'session', 'gateway', 'http', 'app', 'cli'];
 // A room may import itself and those named here.
 const MAY = {
   collections: [],
+  settings: [],
   engine: ['collections'],
   journal: ['collections', 'engine'],
-  broker: ['collections', 'engine', 'journal'],
-  session: ['collections', 'engine', 'broker'],
-  gateway: ['session'],
-  http: ['engine', 'journal', 'broker', 'session'],
-  app: ['collections', 'engine', 'journal', 'broker', 'session', 'gateway', 'http'],
-  cli: ['app', 'journal'],
+  broker: ['collections', 'settings', 'engine', 'journal'],
+  session: ['collections', 'settings', 'engine', 'broker'],
+  gateway: ['settings', 'session'],
+  http: ['settings', 'engine', 'journal', 'broker', 'session'],
+  app: ['collections', 'settings', 'engine', 'journal', 'broker', 'session', 'gateway', 'http'],
+  cli: ['settings', 'app', 'journal'],
 };
 const roomRules = rooms.map((from) => ({
   name: `room-${from}`,
