@@ -63,10 +63,17 @@ export function readDeliver(reader: FrameReader, visit: (consumerId: number, del
   reader.uint('op');
   const consumerId = reader.uint('consumerId');
   const count = reader.arrayHeader('deliveries', 0xffff_ffff);
-  for (let i = 0; i < count; i++) visit(consumerId, readDelivery(reader));
+  let contentType: string | null = null;
+  for (let i = 0; i < count; i++) {
+    const delivery = readDelivery(reader, contentType);
+    contentType = delivery.contentType;
+    visit(consumerId, delivery);
+  }
+  for (let extra = 3; extra < fields; extra++) reader.skip('an unknown field');
+  reader.end();
 }
 
-function readDelivery(reader: FrameReader): WireDelivery {
+function readDelivery(reader: FrameReader, lastContentType: string | null): WireDelivery {
   const fields = reader.arrayHeader('delivery', 64);
   if (fields < DELIVERY_FIELDS) throw reader.bad(`a delivery of ${DELIVERY_FIELDS} fields`);
   const tag = reader.uint('tag');
@@ -75,7 +82,7 @@ function readDelivery(reader: FrameReader): WireDelivery {
   const priority = reader.uint('priority', LIMITS.priorityMax);
   const attempt = reader.uint('attempt');
   const redelivered = reader.bool('redelivered');
-  const contentType = reader.strOrNil('contentType', LIMITS.contentTypeLengthMax);
+  const contentType = reader.strOrNilLike(lastContentType, 'contentType', LIMITS.contentTypeLengthMax);
   const headers = readHeaders(reader);
   const body = reader.bin('body');
   for (let extra = DELIVERY_FIELDS; extra < fields; extra++) reader.skip('an unknown field');
@@ -83,8 +90,8 @@ function readDelivery(reader: FrameReader): WireDelivery {
 }
 
 function readHeaders(reader: FrameReader): Uint8Array | null {
-  if (reader.nil()) return null;
   const start = reader.position;
-  reader.skip('headers');
+  if (reader.nil()) return null;
+  reader.skipHeaders();
   return reader.bytes.subarray(start, reader.position);
 }

@@ -8,6 +8,8 @@ import { LIMITS } from './limits.js';
 
 const TWO_32 = 4_294_967_296;
 const decoder = new TextDecoder('utf-8', { fatal: true });
+/** Text up to this length is built eight characters at a time: half the cost of TextDecoder at 20 ASCII characters (49 ns against 110). */
+const LOOP_BYTES_MAX = 48;
 /** `__proto__` in UTF-8: MessagePack libraries rename such a key in silence, so a frame that has one is refused. */
 const PROTO = [0x5f, 0x5f, 0x70, 0x72, 0x6f, 0x74, 0x6f, 0x5f, 0x5f];
 
@@ -15,12 +17,14 @@ export class FrameReader {
   bytes: Uint8Array = new Uint8Array(0);
   /** Next byte to read. */
   position = 0;
+  #elementsMax = 0;
   #elementsLeft = 0;
 
   /** Starts on a frame. `elementsMax` bounds the values that `skip` may pass over in it. */
   open(bytes: Uint8Array, elementsMax: number = LIMITS.elementsMax): this {
     this.bytes = bytes;
     this.position = 0;
+    this.#elementsMax = elementsMax;
     this.#elementsLeft = elementsMax;
     return this;
   }
@@ -47,33 +51,23 @@ export class FrameReader {
     return count;
   }
 
-  /** A whole number from 0 to `max` (2^53-1 at most). */
+  /** A whole number from 0 to `max` (2^53-1 at most), in any of MessagePack's integer formats. */
   uint(what: string, max: number = Number.MAX_SAFE_INTEGER): number {
     const value = this.#uintAny(what);
     if (value > max) throw this.bad(`${what} of at most ${max}`);
     return value;
   }
 
-  /** A whole number from -2^31 to 2^53-1. */
+  /** A whole number from -(2^53-1) to 2^53-1, in any of MessagePack's integer formats. */
   int(what: string): number {
     const byte = this.bytes[this.position] ?? -1;
     if (byte >= 0xe0) {
       this.position++;
       return byte - 0x100;
     }
-    if (byte === 0xd0) {
-      this.position++;
-      return (this.#byte(what) << 24) >> 24;
-    }
-    if (byte === 0xd1) {
-      this.position++;
-      return (this.#uint16(what) << 16) >> 16;
-    }
-    if (byte === 0xd2) {
-      this.position++;
-      return this.#uint32(what) | 0;
-    }
-    return this.#uintAny(what);
+    if (byte < 0xd0 || byte > 0xd3) return this.#uintAny(what);
+    this.position++;
+    return this.#signed(byte, what);
   }
 
   bool(what: string): boolean {
@@ -99,16 +93,46 @@ export class FrameReader {
     return this.#text(start, start + length, what);
   }
 
+  /**
+   * Text or nil where the same text comes again and again: `last` itself is returned if the bytes spell it. Comparing is cheaper than building
+   * a string, and the reader of a thousand deliveries keeps one.
+   */
+  strOrNilLike(last: string | null, what: string, bytesMax: number): string | null {
+    if (this.nil()) return null;
+    if (last === null) return this.str(what, bytesMax);
+    const start = this.position;
+    const length = this.#strLength(what);
+    if (length === last.length && length <= this.bytesLeft && this.#spells(last)) {
+      this.position += length;
+      return last;
+    }
+    this.position = start;
+    return this.str(what, bytesMax);
+  }
+
   /** Text or nil. */
   strOrNil(what: string, bytesMax: number): string | null {
     return this.nil() ? null : this.str(what, bytesMax);
   }
 
-  /** Passes over text of at most `bytesMax` bytes without decoding it. */
-  skipStr(what: string, bytesMax: number): void {
+  /** Passes over text of at most `bytesMax` bytes without decoding it and returns how many bytes it has. */
+  skipStr(what: string, bytesMax: number): number {
     const length = this.#strLength(what);
     if (length > bytesMax) throw this.bad(`${what} of at most ${bytesMax} bytes`);
     this.#advance(length, what);
+    return length;
+  }
+
+  /**
+   * Passes over a message's headers, nil or a map. Each message may have as many elements as a frame of another op: a batch whose messages
+   * all have headers is no bomb, because nothing is built here.
+   */
+  skipHeaders(): void {
+    if (this.nil()) return;
+    const byte = this.bytes[this.position] ?? 0;
+    if (!((byte >= 0x80 && byte <= 0x8f) || byte === 0xde || byte === 0xdf)) throw this.bad('a map (headers)');
+    this.#elementsLeft = this.#elementsMax;
+    this.skip('headers');
   }
 
   /** Length of a bin; the cursor stands on its first byte. */
@@ -214,6 +238,15 @@ export class FrameReader {
     this.#advance(length, what);
   }
 
+  #spells(text: string): boolean {
+    const { bytes, position } = this;
+    for (let i = 0; i < text.length; i++) {
+      const byte = bytes[position + i]!;
+      if (byte > 0x7f || byte !== text.charCodeAt(i)) return false;
+    }
+    return true;
+  }
+
   #isProto(): boolean {
     for (let i = 0; i < PROTO.length; i++) if (this.bytes[this.position + i] !== PROTO[i]) return false;
     return true;
@@ -229,17 +262,28 @@ export class FrameReader {
   }
 
   #text(start: number, end: number, what: string): string {
+    if (end - start > LOOP_BYTES_MAX) return this.#utf8(start, end, what);
     const { bytes } = this;
-    if (end - start <= 24) {
-      let text = '';
-      for (let i = start; i < end; i++) {
-        const code = bytes[i]!;
-        if (code > 0x7f) return this.#utf8(start, end, what);
-        text += String.fromCharCode(code);
-      }
-      return text;
+    let text = '';
+    let i = start;
+    for (; i + 8 <= end; i += 8) {
+      const a = bytes[i]!;
+      const b = bytes[i + 1]!;
+      const c = bytes[i + 2]!;
+      const d = bytes[i + 3]!;
+      const e = bytes[i + 4]!;
+      const f = bytes[i + 5]!;
+      const g = bytes[i + 6]!;
+      const h = bytes[i + 7]!;
+      if ((a | b | c | d | e | f | g | h) > 0x7f) return this.#utf8(start, end, what);
+      text += String.fromCharCode(a, b, c, d, e, f, g, h);
     }
-    return this.#utf8(start, end, what);
+    for (; i < end; i++) {
+      const code = bytes[i]!;
+      if (code > 0x7f) return this.#utf8(start, end, what);
+      text += String.fromCharCode(code);
+    }
+    return text;
   }
 
   #utf8(start: number, end: number, what: string): string {
@@ -266,9 +310,28 @@ export class FrameReader {
         if (high > 0x1f_ffff) throw this.bad(`${what} of at most 2^53-1`);
         return high * TWO_32 + low;
       }
+      case 0xd0:
+      case 0xd1:
+      case 0xd2:
+      case 0xd3: {
+        // Some encoders write every whole number of a signed type in a signed format.
+        const value = this.#signed(byte, what);
+        if (value < 0) throw this.bad(`a whole number from 0 (${what})`);
+        return value;
+      }
       default:
         throw this.bad(`a whole number (${what})`);
     }
+  }
+
+  /** The number behind `d0`, `d1`, `d2` or `d3`. */
+  #signed(byte: number, what: string): number {
+    if (byte === 0xd0) return (this.#byte(what) << 24) >> 24;
+    if (byte === 0xd1) return (this.#uint16(what) << 16) >> 16;
+    if (byte === 0xd2) return this.#uint32(what) | 0;
+    const value = (this.#uint32(what) | 0) * TWO_32 + this.#uint32(what);
+    if (!Number.isSafeInteger(value)) throw this.bad(`${what} from -(2^53-1) to 2^53-1`);
+    return value;
   }
 
   #byte(what: string): number {

@@ -6,7 +6,15 @@
 import { LovageError } from './errors.js';
 
 const TWO_32 = 4_294_967_296;
+/** Text up to this length is written by a loop, longer text by TextEncoder, whose call costs as much as some hundred characters. */
+const LOOP_CHARACTERS_MAX = 127;
+/** A reused buffer that one big frame has made larger than this is given up. */
+const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 const encoder = new TextEncoder();
+
+const FLOAT = new Float64Array(1);
+const FLOAT_BYTES = new Uint8Array(FLOAT.buffer);
+const IS_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 /** Makes the buffers. In Node `Buffer.allocUnsafeSlow` saves the zero fill; a browser has `new Uint8Array`. */
 export type Allocate = (bytes: number) => Uint8Array;
@@ -38,6 +46,7 @@ export class FrameWriter {
   copy(): Uint8Array {
     const frame = this.bytes.slice(0, this.length);
     this.length = 0;
+    if (this.bytes.length > KEPT_BYTES_MAX) this.bytes = this.#allocate(this.#firstBytes);
     return frame;
   }
 
@@ -64,8 +73,9 @@ export class FrameWriter {
     this.bytes[this.length++] = value ? 0xc3 : 0xc2;
   }
 
-  /** A whole number from 0 to 2^53-1, in its shortest form. */
+  /** A whole number from 0 to 2^53-1, in its shortest form. Throws INVALID_ARGUMENT for anything else. */
   uint(value: number): void {
+    if (!Number.isSafeInteger(value) || value < 0) throw notWhole(value, '0');
     this.ensure(9);
     const { bytes } = this;
     if (value < 0x80) {
@@ -87,16 +97,52 @@ export class FrameWriter {
     }
   }
 
-  /** A whole number that may be negative, from -2^31. */
+  /** A whole number from -(2^53-1) to 2^53-1. Throws INVALID_ARGUMENT for anything else. */
   int(value: number): void {
     if (value >= 0) return this.uint(value);
-    this.ensure(5);
+    if (!Number.isSafeInteger(value)) throw notWhole(value, '-(2^53-1)');
+    this.ensure(9);
     if (value >= -32) {
       this.bytes[this.length++] = value;
-      return;
+    } else if (value >= -0x8000_0000) {
+      this.bytes[this.length++] = 0xd2;
+      this.#uint32(value >>> 0);
+    } else {
+      this.bytes[this.length++] = 0xd3;
+      this.#uint32(Math.floor(value / TWO_32) >>> 0);
+      this.#uint32(value >>> 0);
     }
-    this.bytes[this.length++] = 0xd2;
-    this.#uint32(value >>> 0);
+  }
+
+  float64(value: number): void {
+    this.ensure(9);
+    FLOAT[0] = value;
+    this.bytes[this.length++] = 0xcb;
+    for (let i = 0; i < 8; i++) this.bytes[this.length++] = FLOAT_BYTES[IS_LITTLE_ENDIAN ? 7 - i : i]!;
+  }
+
+  /** A moment, as the timestamp extension of 32, 64 or 96 bits, the shortest that fits. Throws INVALID_ARGUMENT for an invalid date. */
+  timestamp(date: Date): void {
+    const ms = date.getTime();
+    if (Number.isNaN(ms)) throw new LovageError('INVALID_ARGUMENT', 'Cannot encode the date: it is invalid');
+    this.ensure(15);
+    const seconds = Math.floor(ms / 1_000);
+    const nanoseconds = (ms - seconds * 1_000) * 1_000_000;
+    if (seconds >= 0 && seconds < TWO_32 && nanoseconds === 0) {
+      this.#extension(0xd6);
+      this.#uint32(seconds);
+    } else if (seconds >= 0 && seconds < TWO_32 * 4) {
+      this.#extension(0xd7);
+      // 30 bits of nanoseconds, then 34 bits of seconds.
+      this.#uint32(((nanoseconds << 2) | Math.floor(seconds / TWO_32)) >>> 0);
+      this.#uint32(seconds >>> 0);
+    } else {
+      this.bytes[this.length++] = 0xc7;
+      this.#extension(12);
+      this.#uint32(nanoseconds);
+      this.#uint32(Math.floor(seconds / TWO_32) >>> 0);
+      this.#uint32(seconds >>> 0);
+    }
   }
 
   /** 9 bytes for a number that `patchUint64` fills in; returns where. */
@@ -130,6 +176,20 @@ export class FrameWriter {
     }
   }
 
+  mapHeader(count: number): void {
+    this.ensure(5);
+    if (count < 16) {
+      this.bytes[this.length++] = 0x80 | count;
+    } else if (count < 0x1_0000) {
+      this.bytes[this.length++] = 0xde;
+      this.bytes[this.length++] = count >>> 8;
+      this.bytes[this.length++] = count;
+    } else {
+      this.bytes[this.length++] = 0xdf;
+      this.#uint32(count);
+    }
+  }
+
   /** 5 bytes for an array header that `patchArray32` fills in; returns where. */
   reserveArray32(): number {
     this.ensure(5);
@@ -149,14 +209,13 @@ export class FrameWriter {
   str(text: string): void {
     const { length } = text;
     this.ensure(5 + length * 3);
-    if (length < 32 && this.#ascii(text)) return;
+    if (length <= LOOP_CHARACTERS_MAX && this.#ascii(text)) return;
     // The header's width depends on the encoded length, so the text goes in after the widest header first.
     const at = this.length;
     const { written } = encoder.encodeInto(text, this.bytes.subarray(at + 5));
-    const bytes = written;
-    this.#strHeader(bytes);
-    if (this.length !== at + 5) this.bytes.copyWithin(this.length, at + 5, at + 5 + bytes);
-    this.length += bytes;
+    this.#strHeader(written);
+    if (this.length !== at + 5) this.bytes.copyWithin(this.length, at + 5, at + 5 + written);
+    this.length += written;
   }
 
   bin(body: Uint8Array): void {
@@ -201,18 +260,25 @@ export class FrameWriter {
     this.length += bytes.length;
   }
 
+  /** Short text that is all ASCII; false, and nothing written, if it is not. */
   #ascii(text: string): boolean {
     const { bytes } = this;
+    const { length } = text;
     const start = this.length;
-    let at = start + 1;
-    for (let i = 0; i < text.length; i++) {
+    let at = length < 32 ? start + 1 : start + 2;
+    for (let i = 0; i < length; i++) {
       const code = text.charCodeAt(i);
       if (code > 0x7f) return false;
       bytes[at++] = code;
     }
-    bytes[start] = 0xa0 | text.length;
+    this.#strHeader(length);
     this.length = at;
     return true;
+  }
+
+  #extension(header: number): void {
+    this.bytes[this.length++] = header;
+    this.bytes[this.length++] = 0xff;
   }
 
   #strHeader(bytes: number): void {
@@ -238,4 +304,11 @@ export class FrameWriter {
     bytes[this.length++] = value >>> 8;
     bytes[this.length++] = value;
   }
+}
+
+function notWhole(value: number, from: string): LovageError {
+  return new LovageError(
+    'INVALID_ARGUMENT',
+    `Cannot write the number ${value}: expected a whole number from ${from} to 2^53-1`,
+  );
 }

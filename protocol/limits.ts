@@ -16,19 +16,26 @@ export const LIMITS = {
   publishMessagesMax: 65_536,
   /** Queue names in one PUBLISH. */
   publishTargetsMax: 4_096,
-  /** Ranges in one START, ACK, NACK or RELEASE. */
+  /** Ranges in one START, ACK, NACK, RELEASE, REFUSED or RECALL. */
   rangesMax: 65_536,
   /** Nested arrays and maps in one frame. */
   depthMax: 16,
-  /** Values in one frame, other than those of PUBLISH and DELIVER, which have a known shape. */
-  elementsMax: 65_536,
+  /**
+   * Values in one frame or in one message's headers, other than the known fields of PUBLISH and DELIVER. Twice `rangesMax`, so that the
+   * longest list of ranges fits, and some for what stands around it. A frame of empty maps then builds 14 MB at most (measured: 108 bytes each).
+   */
+  elementsMax: 132_096,
+  /** Values in one body of content type `application/msgpack`. A body of empty maps then builds some 230 MB at most. */
+  bodyElementsMax: 2_097_152,
+  /** Nested arrays and maps in such a body. */
+  bodyDepthMax: 128,
   /** Characters of a name; see `names.ts`. */
   nameLengthMax: 200,
-  /** Characters of a dedup key. */
+  /** Bytes of a dedup key in UTF-8. */
   dedupKeyLengthMax: 200,
-  /** Characters of a content type. */
+  /** Bytes of a content type, which is printable ASCII (0x20-0x7e). */
   contentTypeLengthMax: 200,
-  /** Characters of a nack's reason. */
+  /** Characters of a nack's reason; the wire counts bytes of UTF-8, four times as many at most. */
   reasonLengthMax: 1_000,
   /** Highest priority; 0 is the lowest, 255 the most urgent. */
   priorityMax: 255,

@@ -12,10 +12,10 @@
  * How to change this: add fields to the end of the frame or of the message (readers skip what they do not know); anything else is a new op.
  */
 import { type ErrorCode, LovageError } from './errors.js';
-import type { FrameReader } from './frame-reader.js';
+import { FrameReader } from './frame-reader.js';
 import type { FrameWriter } from './frame-writer.js';
 import { LIMITS } from './limits.js';
-import { isName } from './names.js';
+import { assertName, isName } from './names.js';
 import { CLIENT_OPS } from './ops.js';
 
 const MESSAGE_FIELDS = 8;
@@ -83,11 +83,11 @@ export class PublishBatch {
     const priority = reader.nil() ? -1 : reader.uint('priority');
     const delayMs = reader.uint('delayMs');
     const expiresInMs = reader.uint('expiresInMs');
-    if (!reader.nil()) this.dedupKeys.set(i, reader.str('dedupKey', LIMITS.dedupKeyLengthMax));
+    if (!reader.nil()) this.#scanDedupKey(reader, i);
     const payload = reader.position;
-    if (!reader.nil()) reader.skipStr('contentType', LIMITS.contentTypeLengthMax);
+    if (!reader.nil()) this.#scanContentType(reader, i);
     const headers = reader.position;
-    if (!reader.nil()) this.#scanHeaders(reader);
+    reader.skipHeaders();
     const headerBytes = reader.position - headers;
     const bodyBytes = reader.binHeader('body');
     reader.position += bodyBytes;
@@ -104,10 +104,22 @@ export class PublishBatch {
     this.expiresInMs[i] = expiresInMs;
   }
 
-  #scanHeaders(reader: FrameReader): void {
-    const byte = reader.bytes[reader.position] ?? 0;
-    if (!((byte >= 0x80 && byte <= 0x8f) || byte === 0xde || byte === 0xdf)) throw reader.bad('a map (headers)');
-    reader.skip('headers');
+  #scanDedupKey(reader: FrameReader, i: number): void {
+    const start = reader.position;
+    if (reader.skipStr('dedupKey', 0xffff_ffff) > LIMITS.dedupKeyLengthMax)
+      return this.#refuse('INVALID_ARGUMENT', 'dedupKey', i);
+    reader.position = start;
+    this.dedupKeys.set(i, reader.str('dedupKey', LIMITS.dedupKeyLengthMax));
+  }
+
+  /** The bytes go on to consumers as they are, so they are looked at here: text that a strict reader refuses would end its connection. */
+  #scanContentType(reader: FrameReader, i: number): void {
+    const length = reader.skipStr('contentType', 0xffff_ffff);
+    if (length > LIMITS.contentTypeLengthMax) return this.#refuse('INVALID_ARGUMENT', 'contentType', i);
+    const { bytes, position } = reader;
+    for (let at = position - length; at < position; at++) {
+      if (bytes[at]! < 0x20 || bytes[at]! > 0x7e) return this.#refuse('INVALID_ARGUMENT', 'contentType', i);
+    }
   }
 
   #scanTargets(reader: FrameReader): void {
@@ -115,7 +127,8 @@ export class PublishBatch {
     this.targets.length = 0;
     for (let i = 0; i < count; i++) {
       const name = reader.str('target', 65_535);
-      if (!isName(name)) this.#refuse('INVALID_NAME', 'target', i);
+      if (!isName(name))
+        this.#refuse('INVALID_NAME', 'target', Math.max(0, this.target.subarray(0, this.count).indexOf(i)));
       this.targets.push(name);
     }
     for (let i = 0; i < this.count; i++) if (this.target[i]! >= count) throw reader.bad('a target for every message');
@@ -137,17 +150,79 @@ export class PublishBatch {
   }
 }
 
-/** Fields of one message for `PublishFrameWriter`; `contentType` and `dedupKey` null when there is none, `priority` -1 for the queue's default. */
+/** Fields of one message for `PublishFrameWriter`. */
 export interface MessageFields {
+  /** Name of a queue. */
   readonly target: string;
+  /** 0-255, or -1 for the queue's default. */
   readonly priority: number;
+  /** ms, 0-315,360,000,000. */
   readonly delayMs: number;
+  /** ms, 0-315,360,000,000; 0 for the queue's `messageTtlMs`. */
   readonly expiresInMs: number;
+  /** At most 200 bytes of UTF-8, or null for none. */
   readonly dedupKey: string | null;
+  /** At most 200 characters of printable ASCII, or null for none. */
   readonly contentType: string | null;
-  /** MessagePack map, or null. */
+  /** A MessagePack map, at most 16 levels deep, without extension types; or null. */
   readonly headers: Uint8Array | null;
   readonly body: Uint8Array | string;
+}
+
+const headersReader = new FrameReader();
+
+/** What a broker would refuse a whole frame, or end the connection, for, is refused to the one caller at fault. */
+function checkMessage(message: MessageFields): void {
+  const { priority, delayMs, expiresInMs, dedupKey, contentType, headers } = message;
+  if (!(Number.isInteger(priority) && priority >= -1 && priority <= LIMITS.priorityMax))
+    throw invalid('priority', `a whole number from 0 to ${LIMITS.priorityMax}`);
+  if (!isDelay(delayMs)) throw invalid('delayMs', `a whole number from 0 to ${LIMITS.delayMsMax}`);
+  if (!isDelay(expiresInMs)) throw invalid('expiresInMs', `a whole number from 0 to ${LIMITS.delayMsMax}`);
+  if (dedupKey !== null && !isWithin(dedupKey, LIMITS.dedupKeyLengthMax))
+    throw invalid('dedupKey', `at most ${LIMITS.dedupKeyLengthMax} bytes of UTF-8`);
+  if (contentType !== null && !isContentType(contentType))
+    throw invalid('contentType', `at most ${LIMITS.contentTypeLengthMax} characters of printable ASCII`);
+  if (headers !== null) checkHeaders(headers);
+}
+
+function isDelay(ms: number): boolean {
+  return Number.isInteger(ms) && ms >= 0 && ms <= LIMITS.delayMsMax;
+}
+
+/** Whether text has at most so many bytes in UTF-8. A UTF-16 unit makes three at most. */
+function isWithin(text: string, bytesMax: number): boolean {
+  if (text.length * 3 <= bytesMax) return true;
+  return text.length <= bytesMax && new TextEncoder().encode(text).length <= bytesMax;
+}
+
+/** The one found right last: content types are few, and each message has one. */
+let lastContentType = '';
+
+function isContentType(text: string): boolean {
+  if (text === lastContentType) return true;
+  if (text.length > LIMITS.contentTypeLengthMax || !/^[ -~]*$/.test(text)) return false;
+  lastContentType = text;
+  return true;
+}
+
+function checkHeaders(headers: Uint8Array): void {
+  try {
+    headersReader.open(headers).skipHeaders();
+    headersReader.end();
+  } catch (cause) {
+    throw invalid(
+      'headers',
+      `a MessagePack map of at most ${LIMITS.depthMax} levels without dates or a key "__proto__"`,
+      cause,
+    );
+  }
+}
+
+function invalid(field: string, expected: string, cause?: unknown): LovageError {
+  return new LovageError('INVALID_ARGUMENT', `Cannot publish: "${field}" is out of range, expected ${expected}`, {
+    cause,
+    details: { field },
+  });
 }
 
 /** Gathers messages into one PUBLISH. `begin`, `add` any number of times, `finish`. */
@@ -170,6 +245,11 @@ export class PublishFrameWriter {
     return this.#writer.length;
   }
 
+  /** True when one more message, or one more target, might be too many for a frame: finish it first. */
+  get isFull(): boolean {
+    return this.count >= LIMITS.publishMessagesMax || this.#targets.size >= LIMITS.publishTargetsMax;
+  }
+
   begin(firstSeq: number, flags: number): void {
     const writer = this.#writer;
     writer.reset();
@@ -185,7 +265,14 @@ export class PublishFrameWriter {
     this.#messagesAt = writer.reserveArray32();
   }
 
+  /**
+   * Appends a message. Throws INVALID_ARGUMENT or INVALID_NAME, and leaves the frame as it was, for fields that the broker would refuse
+   * the whole frame for; FRAME_TOO_LARGE when `isFull` was true.
+   */
   add(message: MessageFields): void {
+    checkMessage(message);
+    if (this.isFull)
+      throw new LovageError('FRAME_TOO_LARGE', 'Cannot add a message to the frame: it is full, expected room');
     const writer = this.#writer;
     const start = writer.length;
     try {
@@ -226,6 +313,7 @@ export class PublishFrameWriter {
     if (name === this.#lastTarget && this.#lastIndex >= 0) return this.#lastIndex;
     let index = this.#targets.get(name);
     if (index === undefined) {
+      assertName(name, 'queue');
       index = this.#targets.size;
       this.#targets.set(name, index);
     }

@@ -42,9 +42,10 @@ export function defaultQueueSettings(): QueueSettings {
 /** Fills defaults in. Throws INVALID_ARGUMENT with `details.field` for an unknown setting or a value outside its range. */
 export function parseQueueSettings(input: unknown): QueueSettings {
   const given = input ?? {};
-  if (typeof given !== 'object' || Array.isArray(given)) throw invalid('settings', given, 'a map');
+  if (typeof given !== 'object' || Array.isArray(given) || given instanceof Map)
+    throw invalid('settings', given, 'a map of settings');
   for (const name of Object.keys(given)) {
-    if (!Object.hasOwn(QUEUE_SETTINGS, name)) throw invalid(name, 'it', `one of ${NAMES.join(', ')}`);
+    if (!Object.hasOwn(QUEUE_SETTINGS, name)) throw invalid(name, 'an unknown name', `one of ${NAMES.join(', ')}`);
   }
   const settings = {} as QueueSettings;
   for (const name of NAMES) {
@@ -69,9 +70,16 @@ export function differingSettings(a: QueueSettings, b: QueueSettings): (keyof Qu
 function invalid(field: string, value: unknown, expected: string): LovageError {
   return new LovageError(
     'INVALID_ARGUMENT',
-    `Cannot take queue setting ${JSON.stringify(field)}: ${String(value)}, expected ${expected}`,
+    `Cannot take queue setting ${JSON.stringify(field.slice(0, 40))}: ${shown(value)}, expected ${expected}`,
     {
-      details: { field },
+      details: { field: field.slice(0, 200) },
     },
   );
+}
+
+/** What was given, short, and without asking it: a value from the wire may have a `toString` of its own. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 40));
+  if (Array.isArray(value)) return 'an array';
+  return typeof value === 'object' && value !== null ? 'a map' : String(value);
 }
