@@ -1,0 +1,42 @@
+/** The HTTP API, version 1. It reads; changing anything is the business of the socket. */
+import { LIMITS } from '@lovage/protocol';
+import type { FastifyInstance } from 'fastify';
+import type { BrokerView } from '../broker/view.js';
+import { HttpError } from './errors.js';
+import { checkedName, integerField, nameField, readQuery } from './query.js';
+
+const LIMIT = { min: 1, max: LIMITS.pageMax, fallback: 100 } as const;
+const QUEUE_FIELDS = ['namespace', 'after', 'limit'] as const;
+
+/**
+ * `GET /api/v1/overview`: the `Overview`. `GET /api/v1/queues?namespace=&after=&limit=`: `{queues: QueueInfo[], next: string | null}`, where `next` is the
+ * `after` of the next page. `GET /api/v1/queues/:namespace/:name`: the `QueueInfo`; a `/` in a name is written `%2F`.
+ */
+export function addApiRoutes(fastify: FastifyInstance, view: BrokerView): void {
+  fastify.get('/api/v1/overview', async () => view.overview());
+
+  fastify.get('/api/v1/queues', async (request) => {
+    const fields = readQuery(request.query, QUEUE_FIELDS);
+    const namespace = nameField(fields, 'namespace');
+    const after = nameField(fields, 'after');
+    const limit = integerField(fields, 'limit', LIMIT);
+    assertReady(view);
+    const queues = view.queues(namespace, after, limit);
+    return { queues, next: queues.length < limit ? null : (queues.at(-1)?.name ?? null) };
+  });
+
+  fastify.get('/api/v1/queues/:namespace/:name', async (request) => {
+    const path = request.params as { readonly namespace: string; readonly name: string };
+    const namespace = checkedName(path.namespace, 'namespace');
+    const name = checkedName(path.name, 'name');
+    assertReady(view);
+    const queue = view.queue(namespace, name);
+    if (queue === null) throw new HttpError('QUEUE_NOT_FOUND', undefined, { namespace, name });
+    return queue;
+  });
+}
+
+/** While the journal is read, a queue that is not there yet is not a queue that does not exist. */
+function assertReady(view: BrokerView): void {
+  if (!view.isReady) throw new HttpError('NOT_READY', undefined, { recovered: view.recoveredShare });
+}

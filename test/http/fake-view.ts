@@ -1,0 +1,76 @@
+/** A broker view whose numbers a test sets as it likes. */
+import { defaultQueueSettings, type QueueInfo } from '@lovage/protocol';
+import type { BrokerView, Overview } from '../../server/broker/view.js';
+
+export class FakeView implements BrokerView {
+  isReady = true;
+  isStopping = false;
+  recoveredShare = 1;
+  list: QueueInfo[] = [];
+  queueCount: number | null = null;
+  messages = { ready: 7, delayed: 5, leased: 3, started: 2 };
+  observe: (ms: number) => void = () => undefined;
+  failure: Error | null = null;
+
+  overview(): Overview {
+    if (this.failure !== null) throw this.failure;
+    return {
+      version: '1.2.3',
+      startedAt: 1_700_000_000_000,
+      uptimeMs: 61_000,
+      syncClass: 'always',
+      isReady: this.isReady,
+      isStopping: this.isStopping,
+      connections: 4,
+      sessions: 5,
+      consumers: 6,
+      queues: this.queueCount ?? this.list.length,
+      messages: this.messages,
+      totals: {
+        published: 100,
+        delivered: 90,
+        acked: 80,
+        returned: 4,
+        dropped: 3,
+        expired: 2,
+        purged: 1,
+        duplicates: 8,
+        refused: 9,
+      },
+      rates: { published: 1.5, delivered: 1.25, acked: 1 },
+      journal: { segments: 2, bytes: 4_096, reservedBytes: 512, batches: 10, records: 20, syncs: 11, isFull: false },
+    };
+  }
+
+  queues(namespace: string | null, after: string | null, limit: number): QueueInfo[] {
+    return this.list
+      .filter(
+        (queue) => (namespace === null || queue.namespace === namespace) && (after === null || queue.name > after),
+      )
+      .slice(0, limit);
+  }
+
+  queue(namespace: string, name: string): QueueInfo | null {
+    return this.list.find((queue) => queue.namespace === namespace && queue.name === name) ?? null;
+  }
+
+  onSync(observe: (ms: number) => void): void {
+    this.observe = observe;
+  }
+}
+
+export function queueInfo(name: string, ready = 0, namespace = 'default'): QueueInfo {
+  return {
+    name,
+    namespace,
+    isPaused: false,
+    settings: defaultQueueSettings(),
+    ready,
+    delayed: 0,
+    leased: 0,
+    started: 0,
+    bytes: ready * 10,
+    consumers: 0,
+    totals: { published: 0, delivered: 0, acked: 0, returned: 0, dropped: 0, expired: 0, purged: 0, duplicates: 0 },
+  };
+}
