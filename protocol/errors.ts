@@ -37,7 +37,7 @@ export const ERRORS = {
   TOO_MANY_QUEUES: { close: null, text: 'the namespace has as many queues as it may have' },
   TOO_MANY_CONSUMERS: { close: null, text: 'the session has as many consumers as it may have' },
   TOO_MANY_MESSAGES: { close: null, text: 'the broker holds as many messages as it may hold' },
-  TOO_MANY_PRODUCERS: { close: null, text: 'the broker remembers as many producers as it may' },
+  TOO_MANY_PRODUCERS: { close: 4412, text: 'the broker remembers as many producers as it may' },
   BODY_TOO_LARGE: { close: null, text: 'the message body is longer than the limit in force' },
   HEADERS_TOO_LARGE: { close: null, text: 'the message headers are longer than the limit in force' },
   DISK_FULL: { close: null, text: 'the disk has no room for more messages; settling goes on' },

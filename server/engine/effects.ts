@@ -19,7 +19,7 @@ export interface Opened {
 export interface EffectSink {
   /** Stages a record that has no body of its own. */
   record(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): void;
-  /** Stages a publish (in memory if its MEMORY flag is set) and returns where its frame lies in `segment`. */
+  /** Stages a publish and returns where its frame lies in `segment`. */
   publish(record: PublishRecord): number;
   /** Stages messages copied forward and returns where the record's body lies in `segment`. */
   move(record: MoveRecord): number;

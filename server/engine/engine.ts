@@ -8,6 +8,7 @@ import { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { STATE } from './message-table.js';
 import { Publishing } from './publishing.js';
+import { addTotals, type QueueTotals } from './queue.js';
 import { Queues } from './queues.js';
 import type { CheckpointRecord, JournalRecord, MovedMessage } from './record.js';
 import { Restore } from './restore.js';
@@ -64,7 +65,14 @@ export class Engine {
       this.state.producers.prune(this.state.nowMs);
       this.#pruneAtMs = this.state.nowMs + PRUNE_MS;
     }
-    return this.#queues.isSweeping ? this.state.nowMs : Math.min(timers.next(), this.#sessions.nextDeadline());
+    return this.nextDeadline();
+  }
+
+  /** ms of the next thing that is due: now if a purge has slices left, Infinity if nothing waits. */
+  nextDeadline(): number {
+    return this.#queues.isSweeping
+      ? this.state.nowMs
+      : Math.min(this.state.timers.next(), this.#sessions.nextDeadline());
   }
 
   /** True while a purge or a delete goes on in the background: `tick` wants to be called without waiting. */
@@ -161,6 +169,33 @@ export class Engine {
     const { table } = this.state;
     const offset = out.move({ type: 'move', messages, body, segment: 0, offset: 0 });
     for (const message of messages) table.move(table.find(message.id), out.segment, offset + message.offset);
+  }
+
+  /** Sums over all queues that are and were. */
+  totals(): QueueTotals {
+    const sum = { ...this.state.deletedTotals };
+    for (const queue of this.state.queues) if (queue !== undefined) addTotals(sum, queue.totals);
+    return sum;
+  }
+
+  messageCounts(): { ready: number; delayed: number; leased: number; started: number } {
+    const sum = { ready: 0, delayed: 0, leased: 0, started: 0 };
+    for (const queue of this.state.queues) {
+      if (queue === undefined) continue;
+      sum.ready += queue.ready.size;
+      sum.delayed += queue.delayed;
+      sum.leased += queue.leased;
+      sum.started += queue.started;
+    }
+    return sum;
+  }
+
+  /** Consumers that are subscribed now. */
+  consumerCount(): number {
+    let count = 0;
+    for (const session of this.state.sessions.values())
+      for (const consumer of session.consumers.values()) if (consumer.isActive) count++;
+    return count;
   }
 
   queueInfo(namespace: string, name: string): QueueInfo | null {

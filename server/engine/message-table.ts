@@ -10,6 +10,7 @@
  * `next` and `prev` mean what the state says: neighbours in a list (READY, DELAYED), the place in a heap (RETURNED, in `prev`), the lease
  * (LEASED, STARTED, SENDING, in `prev`), the next free slot (FREE, in `next`).
  */
+import { FrameStore } from '../collections/frame-store.js';
 import { SegmentUsage } from '../collections/segment-usage.js';
 import { SparseIndex } from '../collections/sparse-index.js';
 
@@ -52,9 +53,10 @@ export class MessageTable {
   readonly dueMs: Float64Array;
   /** ms, 0 for never. */
   readonly expiryMs: Float64Array;
-  /** Live bytes by segment: of the journal, and of what is kept in memory only. */
+  /** Live messages by segment of the journal. */
   readonly journalUsage = new SegmentUsage();
-  readonly memoryUsage = new SegmentUsage();
+  /** Frames of the messages that are not in the journal; their `segment` is the frame's number here. */
+  readonly memoryFrames = new FrameStore();
   readonly #slots = new SparseIndex(10);
   #freeHead = -1;
   #neverUsed = 0;
@@ -113,14 +115,16 @@ export class MessageTable {
     this.flags[slot] = flags;
     this.attempts[slot] = 0;
     this.#slots.set(id, slot);
-    this.#usage(slot).add(segment, length);
+    if ((flags & FLAG.MEMORY) === 0) this.journalUsage.add(segment, length);
+    else this.memoryFrames.hold(segment);
     return slot;
   }
 
   /** Frees a slot; the caller has taken it out of lists, heaps and timers. */
   free(slot: number): void {
     this.#slots.delete(this.id[slot]!);
-    this.#usage(slot).remove(this.segment[slot]!, this.length[slot]!);
+    if (this.isMemory(slot)) this.memoryFrames.release(this.segment[slot]!);
+    else this.journalUsage.remove(this.segment[slot]!, this.length[slot]!);
     this.state[slot] = STATE.FREE;
     if (this.dueMs[slot] !== 0) this.dueMs[slot] = 0;
     if (this.expiryMs[slot] !== 0) this.expiryMs[slot] = 0;
@@ -145,9 +149,5 @@ export class MessageTable {
   /** Calls `visit` with every live slot, in no particular order. */
   forEach(visit: (slot: number) => void): void {
     for (let slot = 0; slot < this.#neverUsed; slot++) if (this.state[slot] !== STATE.FREE) visit(slot);
-  }
-
-  #usage(slot: number): SegmentUsage {
-    return (this.flags[slot]! & FLAG.MEMORY) === 0 ? this.journalUsage : this.memoryUsage;
   }
 }

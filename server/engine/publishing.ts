@@ -23,7 +23,7 @@ export class Publishing {
   /** index, id, index, id, ... of messages of the frame at hand that are not taken; id 0 means refused. */
   readonly #exceptions: number[] = [];
   #idsReservedBelow = 0;
-  /** Why publishes are refused now, null if they are not. Set by the broker. */
+  /** Why publishes to the journal are refused now, null if they are not. Set by the broker. */
   refusal: ErrorCode | null = null;
 
   constructor(state: EngineState, queues: Queues, deliveries: Deliveries) {
@@ -123,18 +123,31 @@ export class Publishing {
       segment: 0,
       offset: 0,
     };
-    const offset = out.publish(record);
-    this.insert(record, this.#targets, out.segment, offset, isMemory);
+    if (isMemory) {
+      this.#insertInMemory(record);
+    } else {
+      const offset = out.publish(record);
+      this.insert(record, this.#targets, out.segment, offset, false);
+    }
     this.remember(record, session);
     if (this.#exceptions.length === 0) out.confirm(session.number, batch.firstSeq, batch.count, baseId, isMemory);
     else this.#confirmAround(session, batch, baseId, isMemory, out);
     for (const queue of this.#targets) if (queue !== null) this.#deliveries.dispatch(queue, out);
   }
 
+  #insertInMemory(record: PublishRecord): void {
+    const { memoryFrames } = this.#state.table;
+    const frame = memoryFrames.add(record.batch.bytes.slice());
+    this.insert(record, this.#targets, frame, 0, true);
+    memoryFrames.release(frame);
+  }
+
   #refusalOf(batch: PublishBatch): ErrorCode | null {
     if (batch.problem !== null) return batch.problem.code;
-    if (this.refusal !== null) return this.refusal;
-    const { table } = this.#state;
+    const { table, options } = this.#state;
+    if ((batch.flags & PUBLISH_FLAGS.MEMORY) === 0) {
+      if (this.refusal !== null) return this.refusal;
+    } else if (table.memoryFrames.bytes + batch.bytes.length > options.memoryBytesMax) return 'TOO_MANY_MESSAGES';
     return table.size + batch.count > table.capacity ? 'TOO_MANY_MESSAGES' : null;
   }
 

@@ -6,6 +6,16 @@ import type { MessageTable } from './message-table.js';
 import { ReadyIndex } from './ready-index.js';
 import { Rotation } from './rotation.js';
 
+export type QueueTotals = { -readonly [K in keyof QueueInfo['totals']]: number };
+
+export function noTotals(): QueueTotals {
+  return { published: 0, delivered: 0, acked: 0, returned: 0, dropped: 0, expired: 0, purged: 0, duplicates: 0 };
+}
+
+export function addTotals(sum: QueueTotals, more: QueueTotals): void {
+  for (const name of Object.keys(sum) as (keyof QueueTotals)[]) sum[name] += more[name];
+}
+
 export class Queue {
   readonly index: number;
   readonly namespace: string;

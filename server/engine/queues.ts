@@ -12,7 +12,7 @@ import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { IdRuns } from './id-runs.js';
 import { STATE } from './message-table.js';
-import { Queue } from './queue.js';
+import { addTotals, Queue } from './queue.js';
 import type { EngineState } from './state.js';
 
 /** Messages removed at a time by a purge or a delete: some 2 ms of work. */
@@ -153,6 +153,7 @@ export class Queues {
     const { queue, isDelete, session, request, removed } = sweep;
     if (isDelete) {
       this.#state.queues[queue.index] = undefined;
+      addTotals(this.#state.deletedTotals, queue.totals);
       this.#freeIndexes.push(queue.index);
     } else if (!this.#sweeps.some((other) => other.queue === queue)) {
       queue.purgeBelowId = 0;

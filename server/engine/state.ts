@@ -3,13 +3,15 @@ import { LIMITS, LovageError } from '@lovage/protocol';
 import { LeaseTable } from './lease-table.js';
 import { MessageTable } from './message-table.js';
 import { Producers } from './producers.js';
-import type { Queue } from './queue.js';
+import { noTotals, type Queue } from './queue.js';
 import type { Session } from './session.js';
 import { Timers } from './timers.js';
 
 export interface EngineOptions {
   /** Messages alive at a time, waiting and unsettled; memory is taken as they come. Default 2^24. */
   readonly messagesMax: number;
+  /** Bytes of publishes kept in memory only (durability memory). Default 256 MiB. */
+  readonly memoryBytesMax: number;
   /** Queues in all namespaces together. Default 100,000. */
   readonly queuesMax: number;
   /** Names of producers remembered. Default 100,000. */
@@ -24,6 +26,7 @@ export interface EngineOptions {
 
 export const ENGINE_DEFAULTS: EngineOptions = {
   messagesMax: 2 ** 24,
+  memoryBytesMax: 256 * 1024 * 1024,
   queuesMax: 100_000,
   producersMax: 100_000,
   producerTtlMs: 3_600_000,
@@ -40,6 +43,8 @@ export class EngineState {
   /** By index; a hole where a queue was deleted. Written by `queues.ts`. */
   readonly queues: (Queue | undefined)[] = [];
   readonly queuesByName = new Map<string, Queue>();
+  /** Totals of queues that are gone. */
+  readonly deletedTotals = noTotals();
   /** Written by `sessions.ts`. */
   readonly sessions = new Map<number, Session>();
   readonly sessionsByKey = new Map<string, Session>();

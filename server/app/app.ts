@@ -1,0 +1,98 @@
+/**
+ * The composition root: builds the rooms left to right and closes them right to left.
+ *
+ *     journal ─► engine ─► broker ─► sessions ─► gateway ─┐
+ *                                       http ─────────────┴─► one port
+ *
+ * The port answers health checks while the journal is replayed; clients are let in when that is done.
+ */
+import { Broker } from '../broker/broker.js';
+import { LiveBrokerView } from '../broker/broker-view.js';
+import { SYSTEM_CLOCK } from '../broker/clock.js';
+import { Engine } from '../engine/engine.js';
+import { Gateway } from '../gateway/gateway.js';
+import { createHttp, type HttpOptions } from '../http/index.js';
+import { type Journal, MemoryJournal, openFileJournal } from '../journal/index.js';
+import { Authority } from '../session/authority.js';
+import { allowedHosts, assertSafeBinding, type Settings } from '../settings/index.js';
+import { VERSION } from './version.js';
+
+/** ms that bytes may wait for a client that takes none of them. */
+const UNSENT_MS_MAX = 10_000;
+const SAMPLE_MS = 1_000;
+/** Exit code after a failed sync, when nobody can know what is on the disk (EX_IOERR of sysexits.h). */
+const EXIT_IO_ERROR = 74;
+
+export interface App {
+  /** `ws://host:port`, with the port in fact taken. */
+  readonly url: string;
+  /** Refuses new work, finishes what has arrived, syncs, closes. Idempotent. */
+  close(): Promise<void>;
+}
+
+type Log = NonNullable<HttpOptions['log']>;
+
+/** Starts a broker; resolves when clients are let in. Throws ADDRESS_IN_USE, DATA_DIR_LOCKED, JOURNAL_DAMAGED, INVALID_SETTING. */
+export async function startApp(settings: Settings, log: Log): Promise<App> {
+  assertSafeBinding(settings);
+  const journal = await openJournal(settings, log);
+  const engine = new Engine({
+    messagesMax: settings.messagesMax,
+    queuesMax: settings.queuesMax,
+    graceMs: settings.graceMs,
+  });
+  const broker = new Broker({ engine, journal, clock: SYSTEM_CLOCK });
+  const view = new LiveBrokerView(broker, SYSTEM_CLOCK, VERSION, () => gateway);
+  const hosts = allowedHosts(settings);
+  const http = createHttp({ view, token: settings.token, allowedHosts: hosts, log });
+  const gateway = new Gateway({
+    server: http.server,
+    context: {
+      broker,
+      settings: { ...settings, unsentMsMax: UNSENT_MS_MAX },
+      authority: new Authority(settings.token),
+      onError: (err) => log.error({ err }, 'a connection failed'),
+    },
+    connectionsMax: settings.connectionsMax,
+    allowedHosts: hosts,
+    nowMs: SYSTEM_CLOCK.monotonicMs,
+  });
+  const sampler = setInterval(() => view.sample(), SAMPLE_MS);
+  let closing: Promise<void> | null = null;
+  const close = async (): Promise<void> => {
+    view.isStopping = true;
+    gateway.refuse();
+    clearInterval(sampler);
+    await broker.settle();
+    await gateway.close();
+    await http.close();
+    await broker.close();
+  };
+  const app = { url: '', close: () => (closing ??= close()) };
+  try {
+    const { port } = await http.listen(settings);
+    await broker.recover();
+    gateway.open();
+    return Object.assign(app, {
+      url: `ws://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`,
+    });
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+}
+
+async function openJournal(settings: Settings, log: Log): Promise<Journal> {
+  if (settings.memory) return new MemoryJournal();
+  return await openFileJournal({
+    dir: settings.dataDir,
+    sync: settings.sync,
+    segmentBytes: settings.segmentBytes,
+    cacheBytes: settings.cacheBytes,
+    onFatal: (err) => {
+      // Rule W1: what is on the disk is not known, so nothing is confirmed or refused any more.
+      log.fatal({ err }, 'the journal could not be synced; the broker stops at once');
+      process.exit(EXIT_IO_ERROR);
+    },
+  });
+}

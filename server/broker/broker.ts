@@ -1,0 +1,283 @@
+// hot path
+/**
+ * The single writer. Commands are applied as they arrive; their records gather in one batch until the turn of the event loop ends, then the
+ * batch is written and synced, and only then are its effects released. While a sync is under way the next batch gathers: the disk sets the
+ * size of the batch, not a timer.
+ *
+ *     submit ─► engine.apply ─► records staged, effects in buckets      (any number of times in a turn)
+ *     turn ends ─► seal ─► journal.commit ─────────────► release: confirms, deliveries, replies leave
+ *                            submit ... gather the next ─► seal ─► commit ...
+ */
+import type { DeliveryFields, FrameWriter, QueueInfo } from '@lovage/protocol';
+import { DELIVERY_OVERHEAD_BYTES, writeDeliveryHead } from '@lovage/protocol';
+import type { Command, OpenCommand } from '../engine/command.js';
+import type { Opened } from '../engine/effects.js';
+import type { Engine } from '../engine/engine.js';
+import { FLAG } from '../engine/message-table.js';
+import type { Journal } from '../journal/journal.js';
+import type { Clock } from './clock.js';
+import { EffectRouter } from './effect-router.js';
+import { type BatchOwner, Housekeeping } from './housekeeping.js';
+import type { Outlet } from './outlet.js';
+import { RecordReader } from './record-codec.js';
+
+/** `setTimeout` fires at once when asked for more than 2^31 - 1 ms (rule W12), so the timer steps an hour at most. */
+const TIMER_MS_MAX = 3_600_000;
+/** Bytes staged and not yet written above which connections are not read from (promise P9). */
+const STAGED_BYTES_MAX = 32 * 1024 * 1024;
+/** Bytes that the settlement of one message may need in the journal: an id and a count, and its share of headers. */
+const SETTLE_BYTES = 24;
+
+export interface BrokerOptions {
+  readonly engine: Engine;
+  readonly journal: Journal;
+  readonly clock: Clock;
+}
+
+export class Broker implements BatchOwner {
+  readonly engine: Engine;
+  readonly #journal: Journal;
+  readonly #clock: Clock;
+  readonly #router: EffectRouter;
+  readonly #housekeeping: Housekeeping;
+  readonly #syncObservers: ((ms: number) => void)[] = [];
+  readonly #congested: (() => void)[] = [];
+  #isTurnAsked = false;
+  #isCommitting = false;
+  #commitDone: Promise<void> = Promise.resolve();
+  #cancelTimer: (() => void) | null = null;
+  #timerAtMs = Number.POSITIVE_INFINITY;
+  #isClosed = false;
+  /** True when recovery is done. */
+  isReady = false;
+  recoveredShare = 0;
+
+  constructor({ engine, journal, clock }: BrokerOptions) {
+    this.engine = engine;
+    this.#journal = journal;
+    this.#clock = clock;
+    this.#router = new EffectRouter(engine.state, journal);
+    this.#housekeeping = new Housekeeping(engine, journal, this.#router, this);
+  }
+
+  get journal(): Journal {
+    return this.#journal;
+  }
+
+  get refusedMessages(): number {
+    return this.#router.refusedMessages;
+  }
+
+  /** Replays the journal. Nothing may be submitted before it is done. */
+  async recover(): Promise<void> {
+    const reader = new RecordReader();
+    await this.#journal.replay(
+      (replayed) => this.engine.restore(reader.read(replayed)),
+      (share) => {
+        this.recoveredShare = share;
+      },
+    );
+    this.recoveredShare = 1;
+    this.engine.recovered(this.#clock.wallMs());
+    this.isReady = true;
+    this.tick();
+  }
+
+  /** A connection has said HELLO: `outlet` is told what concerns the session that was found or made. Session 0: too many producers. */
+  open(command: OpenCommand, outlet: Outlet): Opened {
+    this.begin();
+    this.engine.apply(command, this.#clock.wallMs(), this.#router);
+    const opened = this.#router.lastOpened!;
+    if (opened.session !== 0) {
+      const before = this.#router.outlet(opened.session);
+      this.#router.attach(opened.session, outlet);
+      before?.superseded();
+    }
+    this.#askTurn();
+    return opened;
+  }
+
+  /** The connection of a session is gone. Without `keep` the session ends at once, with it a resume may follow. */
+  leave(session: number, outlet: Outlet, keep: boolean): void {
+    if (this.#router.outlet(session) !== outlet) return;
+    this.#router.detach(session);
+    this.submit({ type: keep ? 'detach' : 'close', session });
+  }
+
+  submit(command: Command): void {
+    this.begin();
+    if (command.type === 'publish') this.engine.refusePublishes(this.#journal.isFull ? 'DISK_FULL' : null);
+    this.engine.apply(command, this.#clock.wallMs(), this.#router);
+    this.#askTurn();
+  }
+
+  /** An answer that the session has itself, told in its place among the engine's. */
+  answer(session: number, fields: readonly unknown[]): void {
+    this.#router.frame(session, fields);
+    this.#askTurn();
+  }
+
+  /** Lets the engine do what is due. */
+  tick(): void {
+    this.begin();
+    this.engine.tick(this.#clock.wallMs(), this.#router);
+    this.#askTurn();
+  }
+
+  /** True while so much waits to be written that connections should not be read from; `then` is called once when it is over. */
+  isCongested(then: () => void): boolean {
+    if (this.#journal.stagedBytes < STAGED_BYTES_MAX) return false;
+    this.#congested.push(then);
+    return true;
+  }
+
+  /** Bytes that `writeDelivery` may write for a lease. */
+  deliveryBytes(lease: number): number {
+    const { table, leases } = this.engine.state;
+    return table.length[leases.slot[lease]!]! + DELIVERY_OVERHEAD_BYTES;
+  }
+
+  /** Whether a lease still is the delivery of this tag. */
+  isLeased(lease: number, tag: number): boolean {
+    const { leases } = this.engine.state;
+    return leases.tag[lease] === tag && leases.slot[lease]! >= 0;
+  }
+
+  /** Consumer number of a lease. */
+  consumerOf(lease: number): number {
+    return this.engine.state.leases.consumer[lease]!.id;
+  }
+
+  /** Writes one delivery, head and payload, and tells the engine that it is on its way. */
+  writeDelivery(writer: FrameWriter, lease: number): void {
+    const { table, leases } = this.engine.state;
+    const slot = leases.slot[lease]!;
+    const fields = this.#delivery;
+    fields.tag = leases.tag[lease]!;
+    fields.id = table.id[slot]!;
+    fields.queueIndex = leases.queueIndex[lease]!;
+    fields.priority = table.priority[slot]!;
+    fields.attempt = table.attempts[slot]! + 1;
+    fields.redelivered = (table.flags[slot]! & FLAG.REDELIVERED) !== 0;
+    writeDeliveryHead(writer, fields);
+    const length = table.length[slot]!;
+    writer.ensure(length);
+    const segment = table.segment[slot]!;
+    const offset = table.offset[slot]!;
+    if (table.isMemory(slot))
+      writer.bytes.set(table.memoryFrames.get(segment).subarray(offset, offset + length), writer.length);
+    else this.#journal.copyTo(segment, offset, length, writer.bytes, writer.length);
+    writer.length += length;
+    this.engine.sent(lease);
+  }
+
+  readonly #delivery: { -readonly [K in keyof DeliveryFields]: DeliveryFields[K] } = {
+    tag: 0,
+    id: 0,
+    queueIndex: 0,
+    priority: 0,
+    attempt: 0,
+    redelivered: false,
+  };
+
+  wallMs(): number {
+    return this.#clock.wallMs();
+  }
+
+  hasConsumer(session: number, consumerId: number): boolean {
+    return this.engine.state.session(session).consumers.get(consumerId)?.isActive === true;
+  }
+
+  /** consumer, unsettled, consumer, unsettled, ... of a session. */
+  unsettledOf(session: number): number[] {
+    const view: number[] = [];
+    for (const consumer of this.engine.state.session(session).consumers.values())
+      if (consumer.isActive) view.push(consumer.id, consumer.unsettled);
+    return view;
+  }
+
+  queueInfo(namespace: string, name: string): QueueInfo | null {
+    return this.engine.queueInfo(namespace, name);
+  }
+
+  onSync(observe: (ms: number) => void): void {
+    this.#syncObservers.push(observe);
+  }
+
+  /** Commits what has arrived and tells its effects. */
+  async settle(): Promise<void> {
+    this.#endTurn();
+    while (this.#isCommitting) await this.#commitDone;
+  }
+
+  /** Finishes what is under way, syncs, and lets go of the journal. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#cancelTimer?.();
+    await this.#housekeeping.close();
+    await this.settle();
+    await this.#journal.close();
+  }
+
+  /** Before anything is staged in a batch: a new segment starts with a checkpoint. */
+  begin(): void {
+    if (this.#journal.stagedBytes === 0 && this.#journal.prepare()) this.#router.record(this.engine.checkpoint());
+  }
+
+  staged(): void {
+    this.#askTurn();
+  }
+
+  #askTurn(): void {
+    if (this.#isTurnAsked) return;
+    this.#isTurnAsked = true;
+    this.#clock.atTurnEnd(() => this.#endTurn());
+  }
+
+  #endTurn(): void {
+    this.#isTurnAsked = false;
+    this.#router.flushNow();
+    if (this.#router.hasStaged && !this.#isCommitting) this.#commitDone = this.#commit();
+    if (this.engine.isSweeping) this.#clock.atTurnEnd(() => this.tick());
+    this.#armTimer();
+  }
+
+  async #commit(): Promise<void> {
+    this.#isCommitting = true;
+    while (this.#router.hasStaged) {
+      this.#router.seal();
+      this.#housekeeping.sealed();
+      this.#journal.reserve(this.engine.state.table.size * SETTLE_BYTES);
+      const startMs = this.#clock.monotonicMs();
+      await this.#journal.commit();
+      const syncMs = this.#clock.monotonicMs() - startMs;
+      for (const observe of this.#syncObservers) observe(syncMs);
+      this.#router.release();
+      this.#relieve();
+      this.#housekeeping.committed();
+    }
+    this.#isCommitting = false;
+  }
+
+  #relieve(): void {
+    if (this.#congested.length === 0 || this.#journal.stagedBytes >= STAGED_BYTES_MAX) return;
+    for (const then of this.#congested.splice(0)) then();
+  }
+
+  #armTimer(): void {
+    if (this.#isClosed) return;
+    const nextMs = this.engine.nextDeadline();
+    if (nextMs === this.#timerAtMs) return;
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
+    this.#timerAtMs = nextMs;
+    if (nextMs === Number.POSITIVE_INFINITY) return;
+    const waitMs = Math.min(TIMER_MS_MAX, Math.max(0, Math.ceil(nextMs - this.#clock.wallMs())));
+    this.#cancelTimer = this.#clock.setTimer(() => {
+      this.#timerAtMs = Number.POSITIVE_INFINITY;
+      this.#cancelTimer = null;
+      this.tick();
+    }, waitMs);
+  }
+}

@@ -1,0 +1,234 @@
+// hot path
+/**
+ * The engine's sink: stages records in the journal and puts every effect into the bucket that is flushed when what it rests on is safe (promise
+ * P1, rule W8).
+ *
+ *     staged records in the gathering batch   -> gathering: visible when that batch is on disk
+ *     none, but a batch is on its way         -> committing: visible when that one is
+ *     neither                                 -> now: visible at the end of this turn
+ *
+ * Two effects rest on less than the whole state: the first delivery of a message that is on disk already, and whatever concerns a message that is
+ * kept in memory only. They go to `now` at once.
+ */
+import { DURABILITY, type ErrorCode, encodeFrame, SERVER_OPS } from '@lovage/protocol';
+import type { EffectSink, Opened } from '../engine/effects.js';
+import { FLAG, STATE } from '../engine/message-table.js';
+import type { JournalRecord, MoveRecord, PublishRecord } from '../engine/record.js';
+import type { EngineState } from '../engine/state.js';
+import type { Journal, SyncClass } from '../journal/journal.js';
+import type { Bucket, Outlet } from './outlet.js';
+import { encodeMoveHead, encodePublishHead, encodeRecord, RECORD_TYPES } from './record-codec.js';
+
+const DURABILITY_OF: Record<SyncClass, number> = {
+  always: DURABILITY.indexOf('disk'),
+  interval: DURABILITY.indexOf('interval'),
+  never: DURABILITY.indexOf('never'),
+  memory: DURABILITY.indexOf('memory'),
+};
+const MEMORY = DURABILITY.indexOf('memory');
+
+export class EffectRouter implements EffectSink {
+  readonly #state: EngineState;
+  readonly #journal: Journal;
+  readonly #durability: number;
+  readonly #outlets = new Map<number, Outlet>();
+  /** Outlets that have something in the bucket of that name. */
+  readonly now: Outlet[] = [];
+  gathering: Outlet[] = [];
+  committing: Outlet[] = [];
+  segment = 0;
+  /** A reservation of ids for memory messages is not on disk yet: their confirms wait for it. */
+  #idsPending = false;
+  #isCommitting = false;
+  /** Records staged since the last `seal`. */
+  #staged = 0;
+  /** What the last `open` found. */
+  lastOpened: Opened | null = null;
+  /** Messages refused since start. */
+  refusedMessages = 0;
+
+  constructor(state: EngineState, journal: Journal) {
+    this.#state = state;
+    this.#journal = journal;
+    this.#durability = DURABILITY_OF[journal.syncClass];
+  }
+
+  attach(session: number, outlet: Outlet): void {
+    this.#outlets.set(session, outlet);
+  }
+
+  detach(session: number): void {
+    this.#outlets.delete(session);
+  }
+
+  outlet(session: number): Outlet | undefined {
+    return this.#outlets.get(session);
+  }
+
+  /** Whether records wait for a commit. */
+  get hasStaged(): boolean {
+    return this.#staged > 0;
+  }
+
+  /** The gathering batch goes to disk. */
+  seal(): void {
+    for (const outlet of this.gathering) outlet.seal();
+    const sealed = this.gathering;
+    this.gathering = this.committing;
+    this.committing = sealed;
+    this.#isCommitting = true;
+    this.#staged = 0;
+  }
+
+  /** The batch is on disk: what rests on it may be seen. */
+  release(): void {
+    this.#isCommitting = false;
+    if (this.#staged === 0) this.#idsPending = false;
+    const { committing } = this;
+    for (const outlet of committing) {
+      outlet.isListedCommitting = false;
+      outlet.flush(outlet.committing);
+    }
+    committing.length = 0;
+  }
+
+  /** End of the turn: what rests on nothing goes out. */
+  flushNow(): void {
+    const { now } = this;
+    for (const outlet of now) {
+      outlet.isListedNow = false;
+      outlet.flush(outlet.now);
+    }
+    now.length = 0;
+  }
+
+  record(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): void {
+    const { type, head, body } = encodeRecord(record);
+    this.#journal.stage(type, head, body);
+    this.#staged++;
+    if (record.type === 'ids') this.#idsPending = true;
+  }
+
+  publish(record: PublishRecord): number {
+    const offset = this.#journal.stage(RECORD_TYPES.publish, encodePublishHead(record), record.batch.bytes);
+    this.#staged++;
+    this.segment = this.#journal.stagedSegment;
+    return offset;
+  }
+
+  move(record: MoveRecord): number {
+    const offset = this.#journal.stage(RECORD_TYPES.move, encodeMoveHead(record), record.body);
+    this.#staged++;
+    this.segment = this.#journal.stagedSegment;
+    return offset;
+  }
+
+  opened(opened: Opened): void {
+    this.lastOpened = opened;
+  }
+
+  confirm(session: number, firstSeq: number, count: number, firstId: number, isMemory: boolean): void {
+    const bucket = isMemory && !this.#idsPending ? this.#nowBucket(session) : this.#bucket(session);
+    bucket?.confirm(firstSeq, count, firstId, isMemory ? MEMORY : this.#durability);
+  }
+
+  duplicate(session: number, seq: number, id: number, isMemory: boolean): void {
+    this.#frame(session, [SERVER_OPS.DUPLICATE, seq, id, isMemory ? MEMORY : this.#durability]);
+  }
+
+  reject(session: number, firstSeq: number, count: number, code: ErrorCode, message: string): void {
+    this.refusedMessages += count;
+    this.#frame(session, [SERVER_OPS.REJECT, firstSeq, count, code, message]);
+  }
+
+  deliver(session: number, lease: number): void {
+    const { table, leases } = this.#state;
+    const slot = leases.slot[lease]!;
+    this.#deliveryBucket(session, slot)?.deliver(lease, leases.tag[lease]!, table.length[slot]!);
+  }
+
+  settled(session: number, settleSeq: number): void {
+    const bucket = this.#bucket(session);
+    if (bucket !== undefined && settleSeq > bucket.settleSeq) bucket.settleSeq = settleSeq;
+  }
+
+  refused(session: number, settleSeq: number, firstTag: number, count: number, code: ErrorCode): void {
+    this.#frame(session, [SERVER_OPS.REFUSED, settleSeq, [firstTag, count], code]);
+  }
+
+  recall(session: number, tag: number): void {
+    this.#bucket(session)?.recalls.add(tag);
+  }
+
+  reply(session: number, request: number, result: unknown): void {
+    this.#frame(session, [SERVER_OPS.REPLY, request, result]);
+  }
+
+  fail(
+    session: number,
+    request: number,
+    code: ErrorCode,
+    message: string,
+    details: Record<string, unknown> | null,
+  ): void {
+    this.#frame(session, [SERVER_OPS.ERROR, request, code, message, details]);
+  }
+
+  cancelled(session: number, consumerId: number, code: ErrorCode): void {
+    this.#frame(session, [SERVER_OPS.CONSUMER_CANCELLED, consumerId, code]);
+  }
+
+  /** An answer that the session itself has, in its place among the others. */
+  frame(session: number, fields: readonly unknown[]): void {
+    this.#frame(session, fields);
+  }
+
+  #frame(session: number, fields: readonly unknown[]): void {
+    this.#bucket(session)?.frames.push(encodeFrame(fields));
+  }
+
+  /**
+   * A delivery rests on its publish; one that was out before rests on how it came back, too; one that is settled by being sent rests on that
+   * settlement, whose record follows.
+   */
+  #deliveryBucket(session: number, slot: number): Bucket | undefined {
+    const { table } = this.#state;
+    const isMemory = table.isMemory(slot);
+    if (table.state[slot] === STATE.SENDING && !isMemory) return this.#gatheringBucket(session);
+    if ((table.flags[slot]! & FLAG.REDELIVERED) !== 0) return this.#bucket(session);
+    const isSafe = isMemory || this.#journal.isDurable(table.segment[slot]!, table.offset[slot]!);
+    return isSafe ? this.#nowBucket(session) : this.#bucket(session);
+  }
+
+  #bucket(session: number): Bucket | undefined {
+    if (this.#staged > 0) return this.#gatheringBucket(session);
+    if (!this.#isCommitting) return this.#nowBucket(session);
+    const outlet = this.#outlets.get(session);
+    if (outlet === undefined) return undefined;
+    if (!outlet.isListedCommitting) {
+      outlet.isListedCommitting = true;
+      this.committing.push(outlet);
+    }
+    return outlet.committing;
+  }
+
+  #gatheringBucket(session: number): Bucket | undefined {
+    const outlet = this.#outlets.get(session);
+    if (outlet === undefined) return undefined;
+    if (!outlet.isListedGathering) {
+      outlet.isListedGathering = true;
+      this.gathering.push(outlet);
+    }
+    return outlet.gathering;
+  }
+
+  #nowBucket(session: number): Bucket | undefined {
+    const outlet = this.#outlets.get(session);
+    if (outlet === undefined) return undefined;
+    if (!outlet.isListedNow) {
+      outlet.isListedNow = true;
+      this.now.push(outlet);
+    }
+    return outlet.now;
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Keeps the journal as short as what is alive: deletes segments from the head when nothing in them lives, and copies the few live messages of an old
+ * segment forward, so that one stuck message never pins a gigabyte (rules W18, W19).
+ *
+ *     head ──► [1: dead][2: 3 live][3: dead][4: live][5: being written]
+ *              delete    copy 3 messages to 5, then 2 and 3 go, too
+ */
+import type { Engine } from '../engine/engine.js';
+import type { MovedMessage } from '../engine/record.js';
+import type { Journal, ReplayedRecord } from '../journal/journal.js';
+import type { EffectRouter } from './effect-router.js';
+import { RecordReader } from './record-codec.js';
+
+/** Bytes of payload in one move record. */
+const MOVE_BYTES = 256 * 1024;
+/** The head is copied forward when its live share is below this... */
+const LIVE_SHARE = 0.5;
+/** ...or when so many segments are kept and less than that share of the whole journal is alive. */
+const SEGMENTS_KEPT = 4;
+
+/** The broker, which owns the gathering batch. */
+export interface BatchOwner {
+  /** Before the first record of a batch. */
+  begin(): void;
+  /** Something was staged and wants to be committed. */
+  staged(): void;
+}
+
+interface Copy {
+  readonly id: number;
+  readonly segment: number;
+  readonly offset: number;
+  readonly payload: Uint8Array;
+}
+
+export class Housekeeping {
+  readonly #engine: Engine;
+  readonly #journal: Journal;
+  readonly #router: EffectRouter;
+  readonly #batch: BatchOwner;
+  readonly #reader = new RecordReader();
+  #work: Promise<void> = Promise.resolve();
+  #isBusy = false;
+  #isClosed = false;
+  /** Segments below this had nothing alive when the batch under way was sealed. */
+  #deadBelow = 0;
+  #copies: Copy[] = [];
+  #copiedBytes = 0;
+
+  constructor(engine: Engine, journal: Journal, router: EffectRouter, batch: BatchOwner) {
+    this.#engine = engine;
+    this.#journal = journal;
+    this.#router = router;
+    this.#batch = batch;
+  }
+
+  /** A batch is being sealed: what is dead now is dead on disk when it is committed. */
+  sealed(): void {
+    const usage = this.#engine.state.table.journalUsage;
+    let segment = this.#journal.firstSegment;
+    while (segment < this.#journal.stagedSegment && usage.countOf(segment) === 0) segment++;
+    this.#deadBelow = segment;
+  }
+
+  /** A batch is on disk. */
+  committed(): void {
+    if (this.#isBusy || this.#isClosed) return;
+    if (this.#deadBelow > this.#journal.firstSegment) this.#run(this.#reclaim(this.#deadBelow));
+    else if (this.#wantsCopying()) this.#run(this.#copyHead());
+  }
+
+  /** Waits for what is under way; nothing new starts. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#work;
+  }
+
+  #run(work: Promise<void>): void {
+    this.#isBusy = true;
+    this.#work = work.finally(() => {
+      this.#isBusy = false;
+    });
+  }
+
+  async #reclaim(below: number): Promise<void> {
+    await this.#journal.reclaim(below);
+    this.#engine.state.table.journalUsage.forgetBelow(below);
+  }
+
+  #wantsCopying(): boolean {
+    const journal = this.#journal;
+    const head = journal.firstSegment;
+    const segments = journal.stagedSegment - head;
+    if (segments < 1) return false;
+    const usage = this.#engine.state.table.journalUsage;
+    if (usage.bytesOf(head) < journal.segmentBytes(head) * LIVE_SHARE) return segments > 1;
+    return segments > SEGMENTS_KEPT && usage.bytes < journal.stats().bytes * LIVE_SHARE;
+  }
+
+  /** Copies what lives in the head segment to the end of the journal; when that is on disk the head is dead. */
+  async #copyHead(): Promise<void> {
+    const head = this.#journal.firstSegment;
+    await this.#journal.replaySegment(head, (record) => {
+      this.#copyRecord(record);
+      return !this.#isClosed;
+    });
+    this.#stageCopies();
+  }
+
+  #copyRecord(replayed: ReplayedRecord): void {
+    const record = this.#reader.read(replayed);
+    if (record.type === 'publish') {
+      const { batch, baseId, segment, offset } = record;
+      for (let i = 0; i < batch.count; i++) {
+        this.#copy(baseId + i, segment, offset + batch.payloadOffset[i]!, replayed.body, batch.payloadOffset[i]!);
+      }
+    } else if (record.type === 'move') {
+      for (const message of record.messages) {
+        this.#copy(message.id, record.segment, record.offset + message.offset, replayed.body, message.offset);
+      }
+    }
+    if (this.#copiedBytes >= MOVE_BYTES) this.#stageCopies();
+  }
+
+  #copy(id: number, segment: number, offset: number, body: Uint8Array, start: number): void {
+    const message = this.#engine.movable(id, segment, offset);
+    if (message === null) return;
+    this.#copies.push({ id, segment, offset, payload: body.slice(start, start + message.length) });
+    this.#copiedBytes += message.length;
+  }
+
+  /** A message may have been settled or started since its bytes were read, so what is written of it is asked for now. */
+  #stageCopies(): void {
+    const messages: MovedMessage[] = [];
+    const body = new Uint8Array(this.#copiedBytes);
+    let length = 0;
+    for (const copy of this.#copies) {
+      const message = this.#engine.movable(copy.id, copy.segment, copy.offset);
+      if (message === null) continue;
+      body.set(copy.payload, length);
+      messages.push({ ...message, offset: length });
+      length += copy.payload.length;
+    }
+    this.#copies = [];
+    this.#copiedBytes = 0;
+    if (messages.length === 0) return;
+    this.#batch.begin();
+    this.#engine.move(messages, body.subarray(0, length), this.#router);
+    this.#batch.staged();
+  }
+}

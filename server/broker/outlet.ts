@@ -1,0 +1,91 @@
+// hot path
+/** What waits to be told to one connection. The broker fills buckets; the session's outbox turns a bucket into frames when its time has come. */
+import { TagRanges } from '@lovage/protocol';
+
+/** Effects that become visible together. Frames go first, then confirms, settlements, deliveries, and recalls of deliveries. */
+export class Bucket {
+  /** Answers that are encoded already, in order. */
+  readonly frames: Uint8Array[] = [];
+  /** first seq, count, first id, durability index, ... */
+  readonly confirms: number[] = [];
+  /** Highest settlement frame that is done, 0 for none. */
+  settleSeq = 0;
+  readonly leases: number[] = [];
+  /** Tags of `leases`: a lease that no longer has its tag is not sent. */
+  readonly tags: number[] = [];
+  /** Bytes of payload of `leases` when they were decided. */
+  payloadBytes = 0;
+  readonly recalls = new TagRanges();
+
+  confirm(firstSeq: number, count: number, firstId: number, durability: number): void {
+    const { confirms } = this;
+    const last = confirms.length - 4;
+    if (
+      last >= 0 &&
+      confirms[last]! + confirms[last + 1]! === firstSeq &&
+      confirms[last + 2]! + confirms[last + 1]! === firstId &&
+      confirms[last + 3] === durability
+    ) {
+      confirms[last + 1]! += count;
+    } else {
+      confirms.push(firstSeq, count, firstId, durability);
+    }
+  }
+
+  deliver(lease: number, tag: number, bytes: number): void {
+    this.leases.push(lease);
+    this.tags.push(tag);
+    this.payloadBytes += bytes;
+  }
+
+  clear(): void {
+    this.frames.length = 0;
+    this.confirms.length = 0;
+    this.settleSeq = 0;
+    this.leases.length = 0;
+    this.tags.length = 0;
+    this.payloadBytes = 0;
+    this.recalls.clear();
+  }
+}
+
+export interface BucketSender {
+  /** Sends what is in the bucket and clears it. */
+  flush(bucket: Bucket): void;
+}
+
+/**
+ * One connection's three buckets: `now` is flushed at the end of this turn, `gathering` when the batch that gathers is on disk, `committing` when
+ * the batch under way is.
+ */
+export class Outlet {
+  readonly #sender: BucketSender;
+  now = new Bucket();
+  gathering = new Bucket();
+  committing = new Bucket();
+  /** In the broker's list for the bucket; kept here so that joining the list twice costs a comparison. */
+  isListedNow = false;
+  isListedGathering = false;
+  isListedCommitting = false;
+
+  /** Called when another connection has taken the session over. */
+  readonly superseded: () => void;
+
+  constructor(sender: BucketSender, superseded: () => void) {
+    this.#sender = sender;
+    this.superseded = superseded;
+  }
+
+  flush(bucket: Bucket): void {
+    this.#sender.flush(bucket);
+  }
+
+  /** The batch that gathered is being committed. */
+  seal(): void {
+    const sealed = this.gathering;
+    this.gathering = this.committing;
+    this.committing = sealed;
+    this.isListedGathering = false;
+    this.isListedCommitting = true;
+  }
+}

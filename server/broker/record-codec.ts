@@ -1,0 +1,231 @@
+/**
+ * Journal records as bytes: a type, a small head in MessagePack, and for the records that carry payloads a body as it is.
+ *
+ *     type  record        head                                                       body
+ *      1    publish       [timeMs, baseId, namespace, producer|nil, exceptions]      the PUBLISH frame as it came
+ *      2    settle        [reason, [first id, count, ...]]
+ *      3    start         [session, [id, tag, consumer, ...]]
+ *      4    session       [session, key, namespace, producer|nil]
+ *      5    session-end   [session]
+ *      6    return        [[id, attempts, dueMs, ...]]
+ *      7    queue         [timeMs, index, namespace, name, settings]
+ *      8    queue-delete  [index]
+ *      9    queue-pause   [index, isPaused]
+ *     10    ids           [below]
+ *     11    move          [[id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumer, offset, length], ...]   payloads
+ *     12    checkpoint    []                                                         the checkpoint's fields in MessagePack
+ *
+ * How to change this: add fields to the end of a head, or a new type. A type's number is never used again, and journals of older versions
+ * must stay readable.
+ */
+import { decodeValue, encodeValue, FrameReader, PublishBatch, type QueueSettings } from '@lovage/protocol';
+import {
+  type CheckpointRecord,
+  type JournalRecord,
+  type MovedMessage,
+  type MoveRecord,
+  type PublishRecord,
+  SETTLE_REASONS,
+} from '../engine/record.js';
+import type { ReplayedRecord } from '../journal/journal.js';
+
+export const RECORD_TYPES = {
+  publish: 1,
+  settle: 2,
+  start: 3,
+  session: 4,
+  'session-end': 5,
+  return: 6,
+  queue: 7,
+  'queue-delete': 8,
+  'queue-pause': 9,
+  ids: 10,
+  move: 11,
+  checkpoint: 12,
+} as const satisfies Record<JournalRecord['type'], number>;
+
+const NAMES = new Map<number, JournalRecord['type']>(
+  Object.entries(RECORD_TYPES).map(([name, number]) => [number, name as JournalRecord['type']]),
+);
+
+const NO_BODY = new Uint8Array(0);
+
+/** Fields of the records that have no body, as the head's array. */
+const HEADS: {
+  readonly [T in Exclude<JournalRecord['type'], 'publish' | 'move' | 'checkpoint'>]: (
+    record: Extract<JournalRecord, { type: T }>,
+  ) => unknown[];
+} = {
+  settle: (record) => [SETTLE_REASONS.indexOf(record.reason), record.ids],
+  start: (record) => [record.session, record.entries],
+  session: (record) => [record.session, record.key, record.namespace, record.producer],
+  'session-end': (record) => [record.session],
+  return: (record) => [record.entries],
+  queue: (record) => [record.timeMs, record.index, record.namespace, record.name, record.settings],
+  'queue-delete': (record) => [record.index],
+  'queue-pause': (record) => [record.index, record.isPaused],
+  ids: (record) => [record.below],
+};
+
+export interface EncodedRecord {
+  readonly type: number;
+  readonly head: Uint8Array;
+  readonly body: Uint8Array;
+}
+
+export function encodeRecord(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): EncodedRecord {
+  const type = RECORD_TYPES[record.type];
+  if (record.type === 'checkpoint') return { type, head: encodeValue([]), body: encodeCheckpoint(record) };
+  const fields = (HEADS[record.type] as (record: JournalRecord) => unknown[])(record);
+  return { type, head: encodeValue(fields), body: NO_BODY };
+}
+
+export function encodePublishHead(record: PublishRecord): Uint8Array {
+  return encodeValue([record.timeMs, record.baseId, record.namespace, record.producer, record.exceptions]);
+}
+
+export function encodeMoveHead(record: MoveRecord): Uint8Array {
+  return encodeValue(
+    record.messages.map((message) => [
+      message.id,
+      message.queue,
+      message.priority,
+      message.attempts,
+      message.dueMs,
+      message.expiryMs,
+      message.session,
+      message.tag,
+      message.consumerId,
+      message.offset,
+      message.length,
+    ]),
+  );
+}
+
+function encodeCheckpoint(record: CheckpointRecord): Uint8Array {
+  const { type: _, ...fields } = record;
+  return encodeValue(fields);
+}
+
+/** Reads records back. One reader decodes one record at a time: the batch of a publish record is used again for the next. */
+export class RecordReader {
+  readonly #frame = new FrameReader();
+  readonly #batch = new PublishBatch();
+
+  /** The record, whose arrays and bytes are valid until the next call. Throws BAD_FRAME for bytes that are no record of this version. */
+  read(replayed: ReplayedRecord): JournalRecord {
+    const type = NAMES.get(replayed.type);
+    if (type === undefined)
+      throw new Error(
+        `Cannot read a record of type ${replayed.type}: expected 1 to ${NAMES.size}; a later version wrote it`,
+      );
+    return this.#decode(type, replayed);
+  }
+
+  #decode(type: JournalRecord['type'], replayed: ReplayedRecord): JournalRecord {
+    const head = decodeValue(replayed.head) as unknown[];
+    switch (type) {
+      case 'publish':
+        return this.#publish(head, replayed);
+      case 'settle':
+        return { type, reason: SETTLE_REASONS[head[0] as number]!, ids: head[1] as number[] };
+      case 'start':
+        return { type, session: head[0] as number, entries: head[1] as number[] };
+      case 'session':
+        return {
+          type,
+          session: head[0] as number,
+          key: head[1] as string,
+          namespace: head[2] as string,
+          producer: head[3] as string | null,
+        };
+      case 'session-end':
+        return { type, session: head[0] as number };
+      case 'return':
+        return { type, entries: head[0] as number[] };
+      case 'queue':
+        return {
+          type,
+          timeMs: head[0] as number,
+          index: head[1] as number,
+          namespace: head[2] as string,
+          name: head[3] as string,
+          settings: head[4] as QueueSettings,
+        };
+      case 'queue-delete':
+        return { type, index: head[0] as number };
+      case 'queue-pause':
+        return { type, index: head[0] as number, isPaused: head[1] as boolean };
+      case 'ids':
+        return { type, below: head[0] as number };
+      case 'move':
+        return {
+          type,
+          messages: (head as number[][]).map(movedMessage),
+          body: replayed.body,
+          segment: replayed.segment,
+          offset: replayed.bodyOffset,
+        };
+      case 'checkpoint':
+        return { type, ...(decodeValue(replayed.body) as Omit<CheckpointRecord, 'type'>) };
+      default:
+        return type satisfies never;
+    }
+  }
+
+  #publish(head: unknown[], replayed: ReplayedRecord): PublishRecord {
+    // The broker took this frame under the limits of its time, so none are applied now.
+    const limits = { bodyBytesMax: Number.MAX_SAFE_INTEGER, headerBytesMax: Number.MAX_SAFE_INTEGER };
+    return {
+      type: 'publish',
+      timeMs: head[0] as number,
+      baseId: head[1] as number,
+      namespace: head[2] as string,
+      producer: head[3] as string | null,
+      exceptions: head[4] as number[],
+      batch: this.#batch.scan(this.#frame.open(replayed.body), limits),
+      segment: replayed.segment,
+      offset: replayed.bodyOffset,
+    };
+  }
+}
+
+function movedMessage(fields: number[]): MovedMessage {
+  const [id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumerId, offset, length] = fields as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  return { id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumerId, offset, length };
+}
+
+/** A record for people and programs to read: `lovage journal dump`. Bodies of messages are not shown. */
+export function describeRecord(replayed: ReplayedRecord): Record<string, unknown> {
+  const record = new RecordReader().read(replayed);
+  const place = { segment: replayed.segment, offset: replayed.bodyOffset };
+  if (record.type === 'publish') {
+    const { batch, timeMs, baseId, namespace, producer, exceptions } = record;
+    return {
+      ...place,
+      type: 'publish',
+      timeMs,
+      baseId,
+      count: batch.count,
+      targets: [...batch.targets],
+      namespace,
+      producer,
+      exceptions,
+      bytes: batch.bytes.length,
+    };
+  }
+  if (record.type === 'move') return { ...place, type: 'move', messages: record.messages, bytes: record.body.length };
+  return { ...place, ...record };
+}

@@ -1,0 +1,167 @@
+// hot path
+/** What each op of an open connection does: parse, submit, no rule of queues. */
+import {
+  CLIENT_OPS,
+  type ClientOp,
+  decodeFrame,
+  FrameReader,
+  LIMITS,
+  LovageError,
+  PublishBatch,
+  readOp,
+  SettleFrame,
+} from '@lovage/protocol';
+import { type Fields, flag, map, name, parseConsume, parseSettings, whole } from './fields.js';
+import type { Session } from './session.js';
+
+const reader = new FrameReader();
+const batch = new PublishBatch();
+const settle = new SettleFrame();
+
+/** A request's fields after op and number; whatever it throws is answered under that number. */
+type RequestHandler = (session: Session, request: number, fields: Fields) => void;
+type FrameHandler = (session: Session, frame: Uint8Array) => void;
+
+const OPS: Readonly<Record<ClientOp, FrameHandler>> = {
+  HELLO: (session) => session.fail('HELLO_REPEATED'),
+  HEARTBEAT: (session, frame) => heartbeat(session, frame),
+  PUBLISH: (session, frame) => publish(session, frame),
+  START: (session, frame) => answer(session, frame, 'start'),
+  ACK: (session, frame) => answer(session, frame, 'ack'),
+  RELEASE: (session, frame) => answer(session, frame, 'release'),
+  NACK: (session, frame) => nack(session, frame),
+  GOODBYE: (session) => session.leave(),
+  CONSUME: request((session, request, fields) => {
+    const consumerId = whole(fields[0], 'consumerId', 0, 0xffff_ffff);
+    submit(session, {
+      type: 'consume',
+      session: session.number,
+      request,
+      consumerId,
+      options: parseConsume(fields[1]),
+    });
+  }),
+  CANCEL: request((session, request, fields) => {
+    submit(session, {
+      type: 'cancel',
+      session: session.number,
+      request,
+      consumerId: whole(fields[0], 'consumerId', 0, 0xffff_ffff),
+    });
+  }),
+  PREFETCH: request((session, request, fields) => {
+    const consumerId = whole(fields[0], 'consumerId', 0, 0xffff_ffff);
+    const prefetch = whole(fields[1], 'prefetch', 0, LIMITS.prefetchMax);
+    submit(session, { type: 'prefetch', session: session.number, request, consumerId, prefetch });
+  }),
+  QUEUE_DECLARE: request((session, request, fields) => {
+    submit(session, {
+      type: 'declare',
+      session: session.number,
+      request,
+      name: name(fields[0], 'queue'),
+      settings: parseSettings(fields[1]),
+    });
+  }),
+  QUEUE_DELETE: request((session, request, fields) => {
+    const options = map(fields[1], 'options');
+    const ifEmpty = flag(options.ifEmpty, 'ifEmpty');
+    const ifUnused = flag(options.ifUnused, 'ifUnused');
+    submit(session, {
+      type: 'delete',
+      session: session.number,
+      request,
+      name: name(fields[0], 'queue'),
+      ifEmpty,
+      ifUnused,
+    });
+  }),
+  QUEUE_PURGE: queueRequest('purge'),
+  QUEUE_PAUSE: queueRequest('pause'),
+  QUEUE_RESUME: queueRequest('resume'),
+  QUEUE_INSPECT: queueRequest('inspect'),
+  QUEUE_LIST: request((session, request, fields) => {
+    const after = fields[0] === null || fields[0] === undefined ? null : name(fields[0], 'after');
+    submit(session, {
+      type: 'list',
+      session: session.number,
+      request,
+      after,
+      limit: whole(fields[1], 'limit', 1, LIMITS.pageMax),
+    });
+  }),
+};
+
+const BY_NUMBER: readonly (FrameHandler | undefined)[] = byNumber();
+
+/** Carries out one frame of an open session. Throws LovageError for what ends the connection. */
+export function handleFrame(session: Session, frame: Uint8Array): void {
+  const op = readOp(frame);
+  const handler = BY_NUMBER[op];
+  if (handler === undefined) {
+    session.refuse(
+      null,
+      new LovageError('UNKNOWN_OP', `Cannot carry out op ${op}: expected one of the client's table`, {
+        details: { op },
+      }),
+    );
+    return;
+  }
+  handler(session, frame);
+}
+
+function byNumber(): readonly (FrameHandler | undefined)[] {
+  const handlers: (FrameHandler | undefined)[] = [];
+  for (const op of Object.keys(CLIENT_OPS) as ClientOp[]) handlers[CLIENT_OPS[op]] = OPS[op];
+  return handlers;
+}
+
+function submit(session: Session, command: Parameters<Session['context']['broker']['submit']>[0]): void {
+  session.context.broker.submit(command);
+}
+
+function publish(session: Session, frame: Uint8Array): void {
+  batch.scan(reader.open(frame), session.context.settings);
+  submit(session, { type: 'publish', session: session.number, batch });
+}
+
+function answer(session: Session, frame: Uint8Array, type: 'start' | 'ack' | 'release'): void {
+  settle.read(reader.open(frame), false);
+  submit(session, { type, session: session.number, settleSeq: settle.settleSeq, ranges: settle.ranges.pairs });
+}
+
+function nack(session: Session, frame: Uint8Array): void {
+  const { settleSeq, ranges, requeue, delayMs, reason } = settle.read(reader.open(frame), true);
+  submit(session, { type: 'nack', session: session.number, settleSeq, ranges: ranges.pairs, requeue, delayMs, reason });
+}
+
+/** `[2, [consumerId, unsettled, ...]]`: a consumer that the broker does not have is told to the client, which subscribes again. */
+function heartbeat(session: Session, frame: Uint8Array): void {
+  const view = decodeFrame(frame)[1] ?? [];
+  if (!Array.isArray(view) || view.length % 2 !== 0) throw reader.bad('pairs of consumer and unsettled');
+  for (let i = 0; i < view.length; i += 2) {
+    const consumerId = whole(view[i], 'consumerId', 0, 0xffff_ffff);
+    if (session.context.broker.hasConsumer(session.number, consumerId)) continue;
+    const message = `Cannot find consumer ${consumerId}: the session has none of this number`;
+    session.refuse(null, new LovageError('CONSUMER_NOT_FOUND', message, { details: { consumerId } }));
+  }
+}
+
+function request(handler: RequestHandler): FrameHandler {
+  return (session, frame) => {
+    const [, number, ...fields] = decodeFrame(frame);
+    const request = whole(number, 'request', 0, Number.MAX_SAFE_INTEGER);
+    try {
+      handler(session, request, fields);
+    } catch (error) {
+      if (!(error instanceof LovageError) || error.code === 'INTERNAL_ERROR') throw error;
+      session.refuse(request, error);
+    }
+  };
+}
+
+function queueRequest(type: 'purge' | 'pause' | 'resume' | 'inspect'): FrameHandler {
+  return request((session, request, fields) => {
+    submit(session, { type, session: session.number, request, name: name(fields[0], 'queue') });
+  });
+}

@@ -1,0 +1,129 @@
+// hot path
+/** Turns buckets into frames for one connection, and watches how much of it the connection has not taken. */
+import { beginDeliver, encodeFrame, endDeliver, FrameWriter, SERVER_OPS } from '@lovage/protocol';
+import type { Broker } from '../broker/broker.js';
+import type { Bucket, BucketSender } from '../broker/outlet.js';
+
+/** Bytes of one DELIVER: large enough to share its cost, small enough for handlers to begin while the next one travels. */
+const DELIVER_BYTES = 128 * 1024;
+
+/** What carries frames to the client: a WebSocket. */
+export interface Wire {
+  /** Bytes given to `send` and not yet taken by the operating system. */
+  readonly bufferedBytes: number;
+  /** Sends one binary message; calls back when the operating system has it, or never if the connection is lost. */
+  send(frame: Uint8Array, taken?: () => void): void;
+  /** Frames sent until `uncork` leave together. */
+  cork(): void;
+  uncork(): void;
+  close(code: number, reason: string): void;
+  /** Drops the connection at once. */
+  terminate(): void;
+  /** Stops and goes on reading from the client. */
+  pause(): void;
+  resume(): void;
+}
+
+const FRAME_HEAD_BYTES = 32;
+
+const allocate = (bytes: number): Uint8Array => Buffer.allocUnsafeSlow(bytes);
+
+export class Outbox implements BucketSender {
+  readonly #broker: Broker;
+  readonly #wire: Wire;
+  readonly #onDrained: (payloadBytes: number) => void;
+  readonly #small = new FrameWriter(256);
+  readonly #order: number[] = [];
+  /** Bytes that the frame of the last `#endOfFrame` may take. */
+  #frameBytes = 0;
+
+  /** `onDrained` is told when the payload of a bucket's deliveries has left. */
+  constructor(broker: Broker, wire: Wire, onDrained: (payloadBytes: number) => void) {
+    this.#broker = broker;
+    this.#wire = wire;
+    this.#onDrained = onDrained;
+  }
+
+  flush(bucket: Bucket): void {
+    const wire = this.#wire;
+    wire.cork();
+    for (const frame of bucket.frames) wire.send(frame);
+    this.#sendConfirms(bucket.confirms);
+    if (bucket.settleSeq > 0) this.#sendSettled(bucket.settleSeq);
+    if (bucket.leases.length > 0) this.#sendDeliveries(bucket);
+    if (!bucket.recalls.isEmpty) wire.send(encodeFrame([SERVER_OPS.RECALL, bucket.recalls.pairs]));
+    wire.uncork();
+    bucket.clear();
+  }
+
+  #sendConfirms(confirms: readonly number[]): void {
+    for (let i = 0; i < confirms.length; i += 4) {
+      const writer = this.#small;
+      writer.arrayHeader(5);
+      writer.uint(SERVER_OPS.CONFIRM);
+      for (let j = 0; j < 4; j++) writer.uint(confirms[i + j]!);
+      this.#wire.send(writer.copy());
+    }
+  }
+
+  #sendSettled(settleSeq: number): void {
+    const writer = this.#small;
+    writer.arrayHeader(2);
+    writer.uint(SERVER_OPS.SETTLED);
+    writer.uint(settleSeq);
+    this.#wire.send(writer.copy());
+  }
+
+  /** One DELIVER after the other, each to one consumer; what is no longer leased is left out. */
+  #sendDeliveries({ leases, tags, payloadBytes }: Bucket): void {
+    const drained = (): void => this.#onDrained(payloadBytes);
+    const order = this.#liveByConsumer(leases, tags);
+    if (order.length === 0) return drained();
+    for (let from = 0; from < order.length; ) {
+      const to = this.#endOfFrame(leases, order, from);
+      // A WebSocket keeps the order of its frames, so the last one's leaving says that all have left.
+      this.#wire.send(this.#encode(leases, order, from, to), to === order.length ? drained : undefined);
+      from = to;
+    }
+  }
+
+  /** Indexes of the leases that still hold, those of one consumer together, in the order in which they were decided. */
+  #liveByConsumer(leases: readonly number[], tags: readonly number[]): readonly number[] {
+    const broker = this.#broker;
+    const order = this.#order;
+    order.length = 0;
+    let consumers = 0;
+    let lastConsumer = -1;
+    for (let i = 0; i < leases.length; i++) {
+      if (!broker.isLeased(leases[i]!, tags[i]!)) continue;
+      order.push(i);
+      const consumer = broker.consumerOf(leases[i]!);
+      if (consumer !== lastConsumer) consumers++;
+      lastConsumer = consumer;
+    }
+    if (consumers > 1) order.sort((a, b) => broker.consumerOf(leases[a]!) - broker.consumerOf(leases[b]!) || a - b);
+    return order;
+  }
+
+  #endOfFrame(leases: readonly number[], order: readonly number[], from: number): number {
+    const broker = this.#broker;
+    const consumer = broker.consumerOf(leases[order[from]!]!);
+    let bytes = 0;
+    let to = from;
+    while (to < order.length && bytes < DELIVER_BYTES && broker.consumerOf(leases[order[to]!]!) === consumer) {
+      bytes += broker.deliveryBytes(leases[order[to]!]!);
+      to++;
+    }
+    this.#frameBytes = bytes + FRAME_HEAD_BYTES;
+    return to;
+  }
+
+  #encode(leases: readonly number[], order: readonly number[], from: number, to: number): Uint8Array {
+    const broker = this.#broker;
+    const writer = new FrameWriter(this.#frameBytes, allocate);
+    const countAt = beginDeliver(writer, broker.consumerOf(leases[order[from]!]!));
+    for (let i = from; i < to; i++) broker.writeDelivery(writer, leases[order[i]!]!);
+    endDeliver(writer, countAt, to - from);
+    return writer.bytes.subarray(0, writer.length);
+  }
+}

@@ -1,0 +1,264 @@
+/**
+ * One connection, from its first byte to its end.
+ *
+ *     opening   the socket is there, HELLO is awaited      -> open when HELLO is accepted, closed on anything else or after the time limit
+ *     open      frames are carried out, heartbeats run     -> closed by GOODBYE, a violation, two lost heartbeats, the socket's end, the broker's stop
+ *     closed    nothing is sent or heard any more
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  CLIENT_OPS,
+  DURABILITY,
+  decodeFrame,
+  ERRORS,
+  type ErrorCode,
+  encodeFrame,
+  LIMITS,
+  LovageError,
+  readOp,
+  SERVER_OPS,
+  type Welcome,
+} from '@lovage/protocol';
+import type { Broker } from '../broker/broker.js';
+import { Outlet } from '../broker/outlet.js';
+import type { Opened } from '../engine/effects.js';
+import type { Authority } from './authority.js';
+import { type ParsedHello, parseHello } from './fields.js';
+import { handleFrame } from './ops.js';
+import { Outbox, type Wire } from './outbox.js';
+
+/** What every connection has in common. */
+export interface SessionSettings {
+  readonly heartbeatMs: number;
+  readonly graceMs: number;
+  readonly bodyBytesMax: number;
+  readonly headerBytesMax: number;
+  /** Bytes unsent to one connection above which it is closed. */
+  readonly unsentBytesMax: number;
+  /** ms that unsent bytes may stand without any leaving. */
+  readonly unsentMsMax: number;
+}
+
+export interface SessionContext {
+  readonly broker: Broker;
+  readonly settings: SessionSettings;
+  readonly authority: Authority;
+  /** Told of failures that are the broker's own. */
+  readonly onError: (error: unknown) => void;
+}
+
+export class Session {
+  readonly #context: SessionContext;
+  readonly #wire: Wire;
+  readonly #outlet: Outlet;
+  readonly #openedAtMs: number;
+  #state: 'opening' | 'open' | 'closed' = 'opening';
+  #number = 0;
+  #namespace = 'default';
+  #clientName: string | null = null;
+  #heartbeatMs: number;
+  #heardAtMs: number;
+  #beatAtMs: number;
+  #leftBytes = 0;
+  #leftAtMs = 0;
+
+  constructor(context: SessionContext, wire: Wire, nowMs: number) {
+    this.#context = context;
+    this.#wire = wire;
+    const outbox = new Outbox(context.broker, wire, (bytes) => this.#drained(bytes));
+    this.#outlet = new Outlet(outbox, () => this.superseded());
+    this.#openedAtMs = nowMs;
+    this.#heardAtMs = nowMs;
+    this.#beatAtMs = nowMs;
+    this.#heartbeatMs = context.settings.heartbeatMs;
+  }
+
+  get isOpen(): boolean {
+    return this.#state === 'open';
+  }
+
+  /** The engine's number of the session. */
+  get number(): number {
+    return this.#number;
+  }
+
+  get namespace(): string {
+    return this.#namespace;
+  }
+
+  get clientName(): string | null {
+    return this.#clientName;
+  }
+
+  get context(): SessionContext {
+    return this.#context;
+  }
+
+  /** One binary message has come. `nowMs` is monotonic. An exception ends this connection and no other (promise P11). */
+  receive(frame: Uint8Array, nowMs: number): void {
+    if (this.#state === 'closed') return;
+    this.#heardAtMs = nowMs;
+    try {
+      if (this.#state === 'opening') this.#hello(frame, nowMs);
+      else handleFrame(this, frame);
+    } catch (error) {
+      this.#violation(error);
+    }
+    if (this.isOpen && this.#context.broker.isCongested(() => this.#wire.resume())) this.#wire.pause();
+  }
+
+  receiveText(): void {
+    this.fail('TEXT_FRAME');
+  }
+
+  /** Answers a request with an error; the connection goes on. */
+  refuse(request: number | null, error: LovageError): void {
+    this.#context.broker.answer(this.#number, [
+      SERVER_OPS.ERROR,
+      request,
+      error.code,
+      error.message,
+      error.details ?? null,
+    ]);
+  }
+
+  /** Says what is wrong and closes with the code's close number. */
+  fail(code: ErrorCode, message: string = ERRORS[code].text): void {
+    if (this.#state === 'closed') return;
+    this.#wire.send(encodeFrame([SERVER_OPS.ERROR, null, code, message, null]));
+    this.#end(ERRORS[code].close ?? 4500, code, true);
+  }
+
+  /** GOODBYE: the client is done, everything it holds returns. */
+  leave(): void {
+    this.#end(1000, 'GOODBYE', false);
+  }
+
+  /** Another connection goes on with this session. */
+  superseded(): void {
+    this.fail('SESSION_TAKEN_OVER');
+  }
+
+  /** The socket is gone. */
+  closed(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#forget(true);
+  }
+
+  /** Called again and again: heartbeats, the time limit of HELLO, and clients that do not read. */
+  sweep(nowMs: number): void {
+    if (this.#state === 'opening') {
+      if (nowMs - this.#openedAtMs > LIMITS.helloTimeoutMs) this.fail('HELLO_TIMEOUT');
+    } else if (this.#state === 'open') {
+      if (nowMs - this.#heardAtMs > this.#heartbeatMs * LIMITS.heartbeatMisses) this.fail('HEARTBEAT_LOST');
+      else if (this.#isStuck(nowMs)) this.#stuck();
+      else if (nowMs - this.#beatAtMs >= this.#heartbeatMs) this.#beat(nowMs);
+    }
+  }
+
+  get heartbeatMs(): number {
+    return this.#heartbeatMs;
+  }
+
+  #hello(frame: Uint8Array, nowMs: number): void {
+    if (frame.length > LIMITS.helloBytesMax) return this.fail('FRAME_TOO_LARGE');
+    if (readOp(frame) !== CLIENT_OPS.HELLO) return this.fail('HELLO_EXPECTED');
+    const hello = parseHello(decodeFrame(frame)[1], this.#context.settings.heartbeatMs);
+    if (hello.version !== LIMITS.version) {
+      return this.fail(
+        'VERSION_UNSUPPORTED',
+        `Cannot speak protocol version ${hello.version}: this broker speaks ${LIMITS.version}`,
+      );
+    }
+    const refusal = this.#context.authority.check(hello.token);
+    if (refusal !== null) return this.fail(refusal);
+    this.#open(hello, nowMs);
+  }
+
+  #open(hello: ParsedHello, nowMs: number): void {
+    this.#namespace = hello.namespace;
+    this.#clientName = hello.clientName;
+    this.#heartbeatMs = hello.heartbeatMs;
+    this.#beatAtMs = nowMs;
+    const command = {
+      type: 'open',
+      key: randomBytes(16).toString('base64url'),
+      namespace: hello.namespace,
+      producer: hello.producer,
+      resumeKey: hello.resumeKey,
+      lastTag: hello.lastTag,
+    } as const;
+    const opened = this.#context.broker.open(command, this.#outlet);
+    if (opened.session === 0) return this.fail('TOO_MANY_PRODUCERS');
+    this.#number = opened.session;
+    this.#state = 'open';
+    // What WELCOME says of a resumed session may rest on a batch that is on its way to the disk.
+    this.#context.broker.answer(this.#number, [SERVER_OPS.WELCOME, this.#welcome(opened)]);
+  }
+
+  #welcome(opened: Opened): Welcome {
+    const { settings, broker } = this.#context;
+    const { syncClass } = broker.journal;
+    return {
+      version: LIMITS.version,
+      session: opened.key,
+      resumed: opened.resumed,
+      held: [...opened.held],
+      settleSeq: opened.settleSeq,
+      serverTime: broker.wallMs(),
+      heartbeatMs: this.#heartbeatMs,
+      graceMs: settings.graceMs,
+      durability: syncClass === 'always' ? DURABILITY[0] : syncClass,
+      limits: {
+        bodyBytesMax: settings.bodyBytesMax,
+        headerBytesMax: settings.headerBytesMax,
+        frameBytesMax: settings.bodyBytesMax + LIMITS.frameOverheadBytes,
+      },
+    };
+  }
+
+  #violation(error: unknown): void {
+    if (error instanceof LovageError && error.code !== 'INTERNAL_ERROR') {
+      this.fail(ERRORS[error.code].close === null ? 'BAD_FRAME' : error.code, error.message);
+      return;
+    }
+    this.#context.onError(error);
+    this.fail('INTERNAL_ERROR');
+  }
+
+  /** The broker's view of this session's consumers, for the client to compare with its own. */
+  #beat(nowMs: number): void {
+    this.#beatAtMs = nowMs;
+    this.#context.broker.answer(this.#number, [SERVER_OPS.HEARTBEAT, this.#context.broker.unsettledOf(this.#number)]);
+  }
+
+  #isStuck(nowMs: number): boolean {
+    const { bufferedBytes } = this.#wire;
+    const { unsentBytesMax, unsentMsMax } = this.#context.settings;
+    if (bufferedBytes === 0 || bufferedBytes < this.#leftBytes) this.#leftAtMs = nowMs;
+    this.#leftBytes = bufferedBytes;
+    return bufferedBytes > unsentBytesMax || (bufferedBytes > 0 && nowMs - this.#leftAtMs > unsentMsMax);
+  }
+
+  /** A close frame would wait behind the bytes that the client does not read, so the socket is dropped. */
+  #stuck(): void {
+    this.#state = 'closed';
+    this.#wire.terminate();
+    this.#forget(true);
+  }
+
+  #drained(bytes: number): void {
+    if (this.#state === 'open') this.#context.broker.submit({ type: 'drained', session: this.#number, bytes });
+  }
+
+  #end(closeCode: number, reason: string, keep: boolean): void {
+    this.#state = 'closed';
+    this.#wire.close(closeCode, reason);
+    this.#forget(keep);
+  }
+
+  #forget(keep: boolean): void {
+    if (this.#number !== 0) this.#context.broker.leave(this.#number, this.#outlet, keep);
+  }
+}
