@@ -7,7 +7,7 @@ import { LovageError } from './errors.js';
 import { LIMITS } from './limits.js';
 
 const TWO_32 = 4_294_967_296;
-const decoder = new TextDecoder('utf-8', { fatal: true });
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Text up to this length is built eight characters at a time: half the cost of TextDecoder at 20 ASCII characters (49 ns against 110). */
 const LOOP_BYTES_MAX = 48;
 /** `__proto__` in UTF-8: MessagePack libraries rename such a key in silence, so a frame that has one is refused. */

@@ -1,0 +1,149 @@
+import {
+  beginDeliver,
+  DELIVERY_OVERHEAD_BYTES,
+  encodeValue,
+  endDeliver,
+  FrameReader,
+  FrameWriter,
+  PublishBatch,
+  PublishFrameWriter,
+  readDeliver,
+  type WireDelivery,
+  writeDeliveryHead,
+} from '@lovage/protocol';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { concat, expectCode, hex, unhex, utf8 } from './bytes.js';
+import { deliveriesOf, LIMITS_OF_TESTS } from './golden.js';
+
+describe('readDeliver', () => {
+  const delivery = '99 01 01 00 00 01 c2 c0 c0 c400';
+
+  test('passes over unknown fields at the end of the frame and of a delivery', () => {
+    const { deliveries } = deliveriesOf(unhex('95 45 07 91 9b 01 02 00 00 01 c2 c0 c0 c4026869 81a161c0 05 c0 a161'));
+    expect(deliveries).toHaveLength(1);
+    expect(hex(deliveries[0]!.body)).toBe('6869');
+  });
+
+  test('refuses frames that are too short, cut, or go on after their end', () => {
+    for (const text of [
+      '92 45 07',
+      '93 45 07 91 98 01 01 00 00 01 c2 c0 c0',
+      `93 45 07 92 ${delivery}`,
+      `93 45 07 91 ${delivery} c0`,
+      '93 45 07 c0',
+      '93 45 ff 90',
+    ]) {
+      expectCode('BAD_FRAME', () => deliveriesOf(unhex(text)));
+    }
+  });
+
+  test.each([
+    ['tag', 1, ['c0', 'ff', 'a161', 'cb3ff0000000000000', 'cf0020000000000000']],
+    ['id', 2, ['c0', 'ff', 'cb7ff8000000000000']],
+    ['queueIndex', 3, ['c0', 'ff']],
+    ['priority', 4, ['c0', 'ff', 'cd0100']],
+    ['attempt', 5, ['c0', 'ff']],
+    ['redelivered', 6, ['c0', '00', '01']],
+    ['contentType', 7, ['01', 'c40161', 'a1ff']],
+    ['headers', 8, ['01', '90', 'a161', '810101']],
+    ['body', 9, ['01', 'c0', 'a161', '90']],
+  ])('refuses a wrong %s', (_, at, wrong) => {
+    const fields = delivery.split(' ');
+    for (const bytes of wrong)
+      expectCode('BAD_FRAME', () => deliveriesOf(unhex(`93 45 07 91 ${fields.with(at, bytes).join(' ')}`)));
+  });
+
+  test('takes headers in every delivery of a large batch', () => {
+    const headers = encodeValue(Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`k${i}`, i])));
+    const one = concat('99 01 01 00 00 01 c2 c0', headers, 'c400');
+    const { deliveries } = deliveriesOf(
+      concat('93 45 07 dc4e20', new Uint8Array(Buffer.alloc(one.length * 20_000, one))),
+    );
+    expect(deliveries).toHaveLength(20_000);
+  });
+
+  test('keeps content types apart', () => {
+    const types = ['a/b', 'a/b', null, 'a/c', 'a/bc', '', 'a/b'];
+    const writer = new FrameWriter(16);
+    const at = beginDeliver(writer, 1);
+    for (const [i, type] of types.entries()) {
+      writeDeliveryHead(writer, { tag: i + 1, id: i + 1, queueIndex: 0, priority: 0, attempt: 1, redelivered: false });
+      writer.raw(concat(encodeValue(type), 'c0 c400'));
+    }
+    endDeliver(writer, at, types.length);
+    expect(deliveriesOf(writer.take()).deliveries.map(({ contentType }) => contentType)).toEqual(types);
+  });
+});
+
+test("a delivery's own fields are never longer than the overhead that is counted for them", () => {
+  const writer = new FrameWriter(16);
+  const most = Number.MAX_SAFE_INTEGER;
+  writeDeliveryHead(writer, { tag: most, id: most, queueIndex: most, priority: 255, attempt: most, redelivered: true });
+  expect(writer.length).toBeLessThanOrEqual(DELIVERY_OVERHEAD_BYTES);
+});
+
+test('what is published is delivered byte for byte', () => {
+  const whole = fc.maxSafeNat();
+  const head = fc.record({
+    tag: whole,
+    id: whole,
+    queueIndex: fc.nat(10_000),
+    priority: fc.nat(255),
+    attempt: fc.nat(65_535),
+    redelivered: fc.boolean(),
+  });
+  const payload = fc.record({
+    contentType: fc.option(fc.stringMatching(/^[ -~]{0,60}$/)),
+    headers: fc.option(
+      fc.dictionary(
+        fc.string().filter((key) => key !== '__proto__'),
+        fc.string(),
+      ),
+    ),
+    body: fc.oneof(fc.uint8Array({ maxLength: 70_000, size: 'large' }), fc.string({ unit: 'binary' })),
+  });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(head, payload), { maxLength: 20 }), (messages) => {
+      const publish = new PublishFrameWriter(new FrameWriter(1));
+      publish.begin(1, 0);
+      for (const [, { contentType, headers, body }] of messages) {
+        publish.add({
+          target: 'sms',
+          priority: -1,
+          delayMs: 0,
+          expiresInMs: 0,
+          dedupKey: null,
+          contentType,
+          headers: headers && encodeValue(headers),
+          body,
+        });
+      }
+      const batch = new PublishBatch().scan(new FrameReader().open(publish.finish(0)), LIMITS_OF_TESTS);
+      const writer = new FrameWriter(1);
+      const at = beginDeliver(writer, 12);
+      for (const [i, [fields]] of messages.entries()) {
+        writeDeliveryHead(writer, fields);
+        const offset = batch.payloadOffset[i]!;
+        writer.raw(batch.bytes.subarray(offset, offset + batch.payloadLength[i]!));
+      }
+      endDeliver(writer, at, messages.length);
+      const read: WireDelivery[] = [];
+      readDeliver(new FrameReader().open(writer.take()), (consumerId, delivery) => {
+        expect(consumerId).toBe(12);
+        read.push(delivery);
+      });
+      expect(read).toHaveLength(messages.length);
+      for (const [i, [fields, { contentType, headers, body }]] of messages.entries()) {
+        const { contentType: readType, headers: readHeaders, body: readBody, ...readFields } = read[i]!;
+        expect(readFields).toEqual(fields);
+        expect(readType).toBe(contentType);
+        expect(readHeaders === null ? null : hex(readHeaders)).toBe(
+          headers === null ? null : hex(encodeValue(headers)),
+        );
+        expect(hex(readBody)).toBe(hex(typeof body === 'string' ? utf8(body) : body));
+      }
+    }),
+    { numRuns: 60 },
+  );
+});

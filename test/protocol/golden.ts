@@ -1,0 +1,154 @@
+/** The golden vectors: frames as JSON and as hex. Bytes are `{"$bytes": hex}`. protocol/README.md shows the same. */
+import { readFileSync } from 'node:fs';
+import {
+  beginDeliver,
+  CLIENT_OPS,
+  encodeFrame,
+  encodeValue,
+  endDeliver,
+  FrameReader,
+  FrameWriter,
+  PublishBatch,
+  PublishFrameWriter,
+  readDeliver,
+  SERVER_OPS,
+  SettleFrame,
+  TagRanges,
+  type WireDelivery,
+  writeDeliveryHead,
+  writeNack,
+  writeSettle,
+} from '@lovage/protocol';
+import { unhex } from './bytes.js';
+
+export interface Vector {
+  readonly name: string;
+  readonly frame: readonly unknown[];
+  readonly hex: string;
+}
+
+export const VECTORS = JSON.parse(readFileSync(new URL('golden-vectors.json', import.meta.url), 'utf8')) as Vector[];
+
+export const LIMITS_OF_TESTS = { bodyBytesMax: 16 * 1024 * 1024, headerBytesMax: 64 * 1024 };
+
+/** The frame with its bytes as Uint8Array. */
+export function revive(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(revive);
+  if (typeof value !== 'object' || value === null) return value;
+  if ('$bytes' in value) return unhex(value.$bytes as string);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, revive(inner)]));
+}
+
+/** A frame's bytes, by the codec that the product uses for its op. */
+export function encodeByOp(frame: unknown[]): Uint8Array {
+  const [op] = frame;
+  if (op === CLIENT_OPS.PUBLISH) return encodePublish(frame);
+  if (op === SERVER_OPS.DELIVER) return encodeDeliver(frame);
+  if (isSettle(op)) return encodeSettle(frame);
+  return encodeFrame(frame);
+}
+
+/** Reads a frame with the reader that the product uses for its op; null if that is the general one. */
+export function hotReaderOf(op: number): ((bytes: Uint8Array) => unknown) | null {
+  const reader = new FrameReader();
+  if (op === CLIENT_OPS.PUBLISH) return (bytes) => new PublishBatch().scan(reader.open(bytes), LIMITS_OF_TESTS);
+  if (op === SERVER_OPS.DELIVER) return (bytes) => deliveriesOf(bytes);
+  if (isSettle(op)) return (bytes) => new SettleFrame().read(reader.open(bytes), op === CLIENT_OPS.NACK);
+  return null;
+}
+
+export function deliveriesOf(bytes: Uint8Array): { consumerId: number; deliveries: WireDelivery[] } {
+  const deliveries: WireDelivery[] = [];
+  let consumerId = -1;
+  readDeliver(new FrameReader().open(bytes), (id, delivery) => {
+    consumerId = id;
+    deliveries.push(delivery);
+  });
+  return { consumerId, deliveries };
+}
+
+function isSettle(op: unknown): boolean {
+  return op === CLIENT_OPS.START || op === CLIENT_OPS.ACK || op === CLIENT_OPS.NACK || op === CLIENT_OPS.RELEASE;
+}
+
+type WireMessage = [
+  number,
+  number | null,
+  number,
+  number,
+  string | null,
+  string | null,
+  Record<string, unknown> | null,
+  Uint8Array,
+];
+
+function encodePublish(frame: unknown[]): Uint8Array {
+  const [, firstSeq, confirmedSeq, flags, messages, targets] = frame as [
+    number,
+    number,
+    number,
+    number,
+    WireMessage[],
+    string[],
+  ];
+  const writer = new PublishFrameWriter(new FrameWriter(16));
+  writer.begin(firstSeq, flags);
+  for (const [target, priority, delayMs, expiresInMs, dedupKey, contentType, headers, body] of messages) {
+    writer.add({
+      target: targets[target]!,
+      priority: priority ?? -1,
+      delayMs,
+      expiresInMs,
+      dedupKey,
+      contentType,
+      headers: headers && encodeValue(headers),
+      body,
+    });
+  }
+  return writer.finish(confirmedSeq);
+}
+
+type Delivery = [
+  number,
+  number,
+  number,
+  number,
+  number,
+  boolean,
+  string | null,
+  Record<string, unknown> | null,
+  Uint8Array,
+];
+
+function encodeDeliver(frame: unknown[]): Uint8Array {
+  const [, consumerId, deliveries] = frame as [number, number, Delivery[]];
+  const writer = new FrameWriter(16);
+  const at = beginDeliver(writer, consumerId);
+  for (const [tag, id, queueIndex, priority, attempt, redelivered, contentType, headers, body] of deliveries) {
+    writeDeliveryHead(writer, { tag, id, queueIndex, priority, attempt, redelivered });
+    writer.raw(encodeValue(contentType));
+    writer.raw(encodeValue(headers));
+    writer.bin(body);
+  }
+  endDeliver(writer, at, deliveries.length);
+  return writer.take();
+}
+
+function encodeSettle(frame: unknown[]): Uint8Array {
+  const [op, settleSeq, pairs, requeue, delayMs, reason] = frame as [
+    number,
+    number,
+    number[],
+    boolean,
+    number,
+    string | null,
+  ];
+  const ranges = new TagRanges();
+  for (let i = 0; i < pairs.length; i += 2) {
+    for (let n = 0; n < pairs[i + 1]!; n++) ranges.add(pairs[i]! + n);
+  }
+  const writer = new FrameWriter(16);
+  if (op === CLIENT_OPS.NACK) writeNack(writer, op, settleSeq, ranges, { requeue, delayMs, reason });
+  else writeSettle(writer, op, settleSeq, ranges);
+  return writer.copy();
+}
