@@ -50,6 +50,8 @@ export class Consumer {
   unsettled = 0;
   /** False before CONSUME (a session that was resumed), after CANCEL, and while the connection is lost. */
   isActive = false;
+  /** True while what it has just released is offered to others first. */
+  isYielding = false;
   /** Marked attachments by index. */
   readonly work = new BitSet(32);
   /** Where the next turn starts, for fair and weighted order. */
@@ -62,7 +64,12 @@ export class Consumer {
   }
 
   hasCredit(): boolean {
-    return this.isActive && (this.prefetch === 0 || this.unsettled < this.prefetch) && this.session.isWritable;
+    return (
+      this.isActive &&
+      !this.isYielding &&
+      (this.prefetch === 0 || this.unsettled < this.prefetch) &&
+      this.session.isWritable
+    );
   }
 
   mark(attachment: Attachment): void {

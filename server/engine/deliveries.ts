@@ -14,6 +14,7 @@ import type { EffectSink } from './effects.js';
 import { IdRuns } from './id-runs.js';
 import { FLAG, STATE } from './message-table.js';
 import { linkDelayed, type Queue, unlinkDelayed } from './queue.js';
+import type { Recall } from './recall.js';
 import type { SettleReason } from './record.js';
 import type { Session } from './session.js';
 import type { EngineState } from './state.js';
@@ -24,13 +25,15 @@ const ATTEMPTS_MAX = 65_535;
 
 export class Deliveries {
   readonly #state: EngineState;
+  readonly #recall: Recall;
   readonly #settledIds = new IdRuns();
   readonly #entries: number[] = [];
   readonly #touchedQueues = new Set<Queue>();
   readonly #touchedConsumers = new Set<Consumer>();
 
-  constructor(state: EngineState) {
+  constructor(state: EngineState, recall: Recall) {
     this.#state = state;
+    this.#recall = recall;
   }
 
   /** Hands out what waits in a queue until nothing waits or nobody has credit. */
@@ -122,14 +125,19 @@ export class Deliveries {
 
   release(command: SettleCommand, out: EffectSink): void {
     const session = this.#state.session(command.session);
+    const yielding = new Set<Consumer>();
     this.#eachTag(session, command, out, (lease, tag) => {
       const slot = this.#state.leases.slot[lease]!;
       if (slot >= 0 && this.#state.table.state[slot] === STATE.STARTED) return 'INVALID_ARGUMENT';
+      yielding.add(this.#state.leases.consumer[lease]!);
       this.#freeLease(session, lease, tag);
       if (slot >= 0) this.giveBack(slot, 0, out);
       return null;
     });
     this.#settle(session, command.settleSeq, out);
+    for (const consumer of yielding) consumer.isYielding = true;
+    this.#dispatchTouched(out);
+    for (const consumer of yielding) consumer.isYielding = false;
     this.#flow(out);
   }
 
@@ -237,7 +245,7 @@ export class Deliveries {
   restoreStarted(slot: number, queue: Queue, consumer: Consumer, tag: number): void {
     const { table, leases } = this.#state;
     const { session } = consumer;
-    const lease = leases.add(slot, tag, consumer, 0);
+    const lease = leases.add(slot, tag, consumer, 0, this.#state.nowMs);
     session.tags.set(tag, lease);
     session.lastTag = Math.max(session.lastTag, tag);
     consumer.unsettled++;
@@ -319,7 +327,7 @@ export class Deliveries {
     const { session } = consumer;
     queue.ready.remove(slot);
     const tag = ++session.lastTag;
-    const lease = leases.add(slot, tag, consumer, attachment.index);
+    const lease = leases.add(slot, tag, consumer, attachment.index, this.#state.nowMs);
     session.tags.set(tag, lease);
     session.unsentBytes += table.length[slot]!;
     consumer.unsettled++;
@@ -328,7 +336,7 @@ export class Deliveries {
     if (consumer.ack === 'none') this.#settleUnsent(slot, queue);
     else {
       table.state[slot] = STATE.LEASED;
-      queue.leased++;
+      if (queue.leased++ === 0) this.#recall.watch(queue);
     }
     out.deliver(session.number, lease);
   }
@@ -435,13 +443,17 @@ export class Deliveries {
   }
 
   #flow(out: EffectSink): void {
-    for (const queue of this.#touchedQueues) {
-      this.#touchedQueues.delete(queue);
-      this.dispatch(queue, out);
-    }
+    this.#dispatchTouched(out);
     for (const consumer of this.#touchedConsumers) {
       this.#touchedConsumers.delete(consumer);
       this.pull(consumer, out);
+    }
+  }
+
+  #dispatchTouched(out: EffectSink): void {
+    for (const queue of this.#touchedQueues) {
+      this.#touchedQueues.delete(queue);
+      this.dispatch(queue, out);
     }
   }
 }

@@ -10,6 +10,7 @@ import { STATE } from './message-table.js';
 import { Publishing } from './publishing.js';
 import { addTotals, type QueueTotals } from './queue.js';
 import { Queues } from './queues.js';
+import { Recall } from './recall.js';
 import type { CheckpointRecord, JournalRecord, MovedMessage } from './record.js';
 import { Restore } from './restore.js';
 import { Sessions } from './sessions.js';
@@ -25,6 +26,7 @@ type Handlers = { readonly [T in Command['type']]: (command: Extract<Command, { 
 export class Engine {
   /** Read by the broker when it sends; written here only. */
   readonly state: EngineState;
+  readonly #recall: Recall;
   readonly #deliveries: Deliveries;
   readonly #queues: Queues;
   readonly #publishing: Publishing;
@@ -35,7 +37,8 @@ export class Engine {
 
   constructor(options: Partial<EngineOptions> = {}) {
     this.state = new EngineState({ ...ENGINE_DEFAULTS, ...options });
-    this.#deliveries = new Deliveries(this.state);
+    this.#recall = new Recall(this.state);
+    this.#deliveries = new Deliveries(this.state, this.#recall);
     this.#queues = new Queues(this.state, this.#deliveries);
     this.#publishing = new Publishing(this.state, this.#queues, this.#deliveries);
     this.#sessions = new Sessions(this.state, this.#deliveries);
@@ -61,6 +64,7 @@ export class Engine {
     this.#deliveries.flow(out);
     this.#sessions.expire(out);
     this.#queues.sweep(out);
+    this.#recall.look(out);
     if (this.state.nowMs >= this.#pruneAtMs) {
       this.state.producers.prune(this.state.nowMs);
       this.#pruneAtMs = this.state.nowMs + PRUNE_MS;
@@ -72,7 +76,7 @@ export class Engine {
   nextDeadline(): number {
     return this.#queues.isSweeping
       ? this.state.nowMs
-      : Math.min(this.state.timers.next(), this.#sessions.nextDeadline());
+      : Math.min(this.state.timers.next(), this.#sessions.nextDeadline(), this.#recall.next());
   }
 
   /** True while a purge or a delete goes on in the background: `tick` wants to be called without waiting. */

@@ -12,6 +12,10 @@ export class LeaseTable {
   readonly consumer: (Consumer | null)[] = [];
   /** Index of the message's queue in the consumer's list. */
   queueIndex = new Uint16Array(256);
+  /** Engine time at which it was decided. */
+  sinceMs = new Float64Array(256);
+  /** 1 once the client was asked to give it back. */
+  isRecalled = new Uint8Array(256);
   #freeHead = -1;
   #neverUsed = 0;
   #size = 0;
@@ -20,7 +24,7 @@ export class LeaseTable {
     return this.#size;
   }
 
-  add(slot: number, tag: number, consumer: Consumer, queueIndex: number): number {
+  add(slot: number, tag: number, consumer: Consumer, queueIndex: number, nowMs: number): number {
     let lease = this.#freeHead;
     if (lease >= 0) this.#freeHead = this.slot[lease]!;
     else {
@@ -31,6 +35,8 @@ export class LeaseTable {
     this.tag[lease] = tag;
     this.consumer[lease] = consumer;
     this.queueIndex[lease] = queueIndex;
+    this.sinceMs[lease] = nowMs;
+    this.isRecalled[lease] = 0;
     this.#size++;
     return lease;
   }
@@ -59,5 +65,11 @@ export class LeaseTable {
     const queueIndex = new Uint16Array(length);
     queueIndex.set(this.queueIndex);
     this.queueIndex = queueIndex;
+    const sinceMs = new Float64Array(length);
+    sinceMs.set(this.sinceMs);
+    this.sinceMs = sinceMs;
+    const isRecalled = new Uint8Array(length);
+    isRecalled.set(this.isRecalled);
+    this.isRecalled = isRecalled;
   }
 }

@@ -63,6 +63,12 @@ export class Rotation {
     return null;
   }
 
+  /** The attachment that `next` would give if its consumer has credit, without passing the turn on; null if it has none. */
+  peek(): Attachment | null {
+    for (const { head } of this.#rings) if (head !== null) return head.consumer.hasCredit() ? head : null;
+    return null;
+  }
+
   #ring(priority: number): Ring {
     const rings = this.#rings;
     let at = 0;
