@@ -1,0 +1,43 @@
+/** Runs the command line. Every way a command can fail ends here. */
+import { writeSync } from 'node:fs';
+import { EXIT, failureOf, failureText } from './failure.js';
+import { createProgram } from './program.js';
+
+process.on('uncaughtException', fail);
+await run(process.argv.slice(2));
+
+async function run(words: readonly string[]): Promise<void> {
+  const program = createProgram();
+  if (words.length === 0) {
+    writeError(program.helpInformation());
+    process.exitCode = EXIT.usage;
+    return;
+  }
+  try {
+    await program.parseAsync(words, { from: 'user' });
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function fail(error: unknown): never {
+  const failure = failureOf(error);
+  if (failure.exitCode !== EXIT.done) writeError(failureText(failure, isJson(process.argv.slice(2))));
+  process.exit(failure.exitCode);
+}
+
+/** Also true when the rest of the command line makes no sense. */
+function isJson(words: readonly string[]): boolean {
+  const end = words.indexOf('--');
+  return words.slice(0, end < 0 ? undefined : end).includes('--json');
+}
+
+/** Synchronous, because the process ends right after it. */
+function writeError(text: string): void {
+  try {
+    writeSync(2, text);
+  } catch (error) {
+    // Nobody reads standard error any more; the exit code still tells.
+    if (!['EPIPE', 'EAGAIN', 'EBADF'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  }
+}

@@ -1,0 +1,74 @@
+/** `lovage start`: runs a broker until it is told to stop. */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { assertSafeBinding, isLoopback, loadSettings, type Settings } from '../settings/index.js';
+import { EXIT } from './failure.js';
+import { createLog } from './log.js';
+import { addSettings, JSON_OPTION } from './options.js';
+import { Output } from './output.js';
+import { onStopSignal, type StopSignal } from './signals.js';
+
+export function addStart(program: Command): void {
+  const command = program
+    .command('start')
+    .description('run a broker; SIGINT or SIGTERM stop it when what it has taken is safe, a second one at once')
+    .option(...JSON_OPTION);
+  addSettings(command, 'broker').action(start);
+}
+
+async function start(flags: Record<string, unknown>): Promise<void> {
+  const settings = loadSettings('broker', { flags, variables: process.env });
+  assertSafeBinding(settings);
+  const { log, flush } = createLog(settings.logLevel);
+  process.on('exit', flush);
+  process.on('uncaughtException', (err) => log.fatal({ err }, 'the broker failed and stops at once'));
+  // Loaded here, so that the other commands start without it.
+  const { startApp } = await import('../app/app.js');
+  const app = await startApp(settings, log);
+  const stopped = new Promise<StopSignal>(onStopSignal);
+  const output = new Output(flags.json === true);
+  await output.print(readyFacts(settings, app.url), readyText(settings, app.url));
+  log.info({ signal: await stopped }, 'stopping');
+  await app.close();
+  log.info('stopped');
+  process.exit(EXIT.done);
+}
+
+/** What the ready line says, for programs. */
+interface ReadyFacts {
+  readonly ready: true;
+  readonly url: string;
+  /** Null with --memory. */
+  readonly dataDir: string | null;
+  readonly sync: Settings['sync'] | 'memory';
+  readonly pid: number;
+  readonly warnings: readonly string[];
+}
+
+function readyFacts(settings: Settings, url: string): ReadyFacts {
+  return {
+    ready: true,
+    url,
+    dataDir: settings.memory ? null : resolve(settings.dataDir),
+    sync: settings.memory ? 'memory' : settings.sync,
+    pid: process.pid,
+    warnings: warnings(settings),
+  };
+}
+
+function readyText(settings: Settings, url: string): string {
+  const place = settings.memory
+    ? 'in memory only, all is gone after a stop'
+    : `data in ${resolve(settings.dataDir)}, sync ${syncText(settings.sync)}`;
+  return [`Lovage is ready at ${url} (${place})`, ...warnings(settings).map((text) => `Warning: ${text}`)].join('\n');
+}
+
+function syncText(sync: Settings['sync']): string {
+  return typeof sync === 'number' ? `every ${sync} ms` : sync;
+}
+
+function warnings({ token, host }: Settings): string[] {
+  if (token !== null) return [];
+  const who = isLoopback(host) ? 'every program on this machine' : `everybody who reaches ${host}`;
+  return [`there is no token, so ${who} may read and change all queues (set LOVAGE_TOKEN to ask for one)`];
+}
