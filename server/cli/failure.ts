@@ -42,7 +42,8 @@ export function failureOf(error: unknown): Failure {
   const hint = HINTS[code];
   return {
     code,
-    message: error.message,
+    // Node puts the code into the message as well.
+    message: error.message.replace(`${code}: `, ''),
     ...(details === undefined ? {} : { details }),
     ...(hint === undefined ? {} : { hint }),
     exitCode: error instanceof UsageError || code === 'INVALID_SETTING' ? EXIT.usage : EXIT.failed,

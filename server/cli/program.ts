@@ -1,10 +1,13 @@
 /** The `lovage` command: what it is called, what it takes, and the commands under it. */
 import { Command } from 'commander';
 import { VERSION } from '../app/version.js';
+import { addConsume } from './consume.js';
+import { addPublish } from './publish.js';
+import { addQueues } from './queues.js';
 import { addStart } from './start.js';
 import { addStatus } from './status.js';
 
-const COMMANDS: readonly ((program: Command) => void)[] = [addStart, addStatus];
+const COMMANDS: readonly ((program: Command) => void)[] = [addStart, addPublish, addConsume, addQueues, addStatus];
 
 const EXIT_CODES = `
 Settings come from flags, then LOVAGE_* variables, then the file given with --config, then defaults.

@@ -1,5 +1,5 @@
 /** The HTTP API, version 1. It reads; changing anything is the business of the socket. */
-import { LIMITS } from '@lovage/protocol';
+import { LIMITS, type QueueInfo } from '@lovage/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { BrokerView } from '../broker/view.js';
 import { HttpError } from './errors.js';
@@ -22,7 +22,9 @@ export function addApiRoutes(fastify: FastifyInstance, view: BrokerView): void {
     const limit = integerField(fields, 'limit', LIMIT);
     assertReady(view);
     const queues = view.queues(namespace, after, limit);
-    return { queues, next: queues.length < limit ? null : (queues.at(-1)?.name ?? null) };
+    if (queues.length < limit) return { queues, next: null };
+    const page = namespace === null ? wholeNames(queues) : queues;
+    return { queues: page, next: page.at(-1)?.name ?? null };
   });
 
   fastify.get('/api/v1/queues/:namespace/:name', async (request) => {
@@ -39,4 +41,14 @@ export function addApiRoutes(fastify: FastifyInstance, view: BrokerView): void {
 /** While the journal is read, a queue that is not there yet is not a queue that does not exist. */
 function assertReady(view: BrokerView): void {
   if (!view.isReady) throw new HttpError('NOT_READY', undefined, { recovered: view.recoveredShare });
+}
+
+/**
+ * Queues of several namespaces may share a name, and the next page starts behind a name: the last name of a full page waits for the next one, unless
+ * the page holds no other.
+ */
+function wholeNames(queues: readonly QueueInfo[]): readonly QueueInfo[] {
+  const last = queues.at(-1)?.name;
+  const whole = queues.filter(({ name }) => name !== last);
+  return whole.length === 0 ? queues : whole;
 }

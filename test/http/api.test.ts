@@ -69,6 +69,17 @@ describe('queues', () => {
     expect((await get('/api/v1/queues')).json().queues).toHaveLength(5);
   });
 
+  test('of all namespaces lose none of a name that several share at the edge of a page', async () => {
+    view.list = ['a', 'b', 'b', 'c'].map((name, i) => queueInfo(name, i, `team-${i}`));
+    const seen: string[] = [];
+    for (let after: string | null = ''; after !== null; ) {
+      const page = (await get(`/api/v1/queues?limit=2${after === '' ? '' : `&after=${after}`}`)).json();
+      for (const queue of page.queues) seen.push(`${queue.namespace} ${queue.name}`);
+      after = page.next;
+    }
+    expect(seen).toEqual(['team-0 a', 'team-1 b', 'team-2 b', 'team-3 c']);
+  });
+
   test.each(['/api/v1/queues/default/images%2Fresize', '/api/v1/queues/team%2Fone/z'])(
     '%s is one queue',
     async (url) => {
