@@ -6,9 +6,19 @@ import type { Wire } from '../session/outbox.js';
 
 const BINARY = { binary: true, compress: false } as const;
 
+/**
+ * Node counts a write as waiting until all of it has left. What libuv has left of the write under way moves with every byte that the client reads;
+ * Node's own socket timeout looks at the same number.
+ */
+type SocketWithHandle = Socket & { readonly _handle?: { readonly writeQueueSize?: number } | null };
+
 export class SocketWire implements Wire {
   readonly #webSocket: WebSocket;
-  readonly #socket: Socket;
+  readonly #socket: SocketWithHandle;
+  #sentBytes = 0;
+  #takenBytes = 0;
+  #queuedBytes = 0;
+  #largestFrameBytes = 0;
 
   constructor(webSocket: WebSocket, socket: Socket) {
     this.#webSocket = webSocket;
@@ -19,8 +29,24 @@ export class SocketWire implements Wire {
     return this.#webSocket.bufferedAmount;
   }
 
+  get largestFrameBytes(): number {
+    return this.#largestFrameBytes;
+  }
+
+  hasMoved(): boolean {
+    const takenBytes = this.#sentBytes - this.bufferedBytes;
+    const queuedBytes = this.#socket._handle?.writeQueueSize ?? 0;
+    const hasMoved = takenBytes > this.#takenBytes || queuedBytes !== this.#queuedBytes;
+    this.#takenBytes = takenBytes;
+    this.#queuedBytes = queuedBytes;
+    return hasMoved;
+  }
+
   send(frame: Uint8Array, taken?: () => void): void {
     if (this.#webSocket.readyState !== this.#webSocket.OPEN) return;
+    if (this.bufferedBytes === 0) this.#largestFrameBytes = 0;
+    if (frame.length > this.#largestFrameBytes) this.#largestFrameBytes = frame.length;
+    this.#sentBytes += frame.length;
     if (taken === undefined) this.#webSocket.send(frame, BINARY);
     else this.#webSocket.send(frame, BINARY, (error) => error ?? taken());
   }

@@ -11,6 +11,10 @@ const DELIVER_BYTES = 128 * 1024;
 export interface Wire {
   /** Bytes given to `send` and not yet taken by the operating system. */
   readonly bufferedBytes: number;
+  /** Bytes of the largest frame since `bufferedBytes` was last 0. */
+  readonly largestFrameBytes: number;
+  /** Whether the operating system has taken anything since the last call. */
+  hasMoved(): boolean;
   /** Sends one binary message; calls back when the operating system has it, or never if the connection is lost. */
   send(frame: Uint8Array, taken?: () => void): void;
   /** Frames sent until `uncork` leave together. */

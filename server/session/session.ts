@@ -59,8 +59,7 @@ export class Session {
   #heartbeatMs: number;
   #heardAtMs: number;
   #beatAtMs: number;
-  #leftBytes = 0;
-  #leftAtMs = 0;
+  #movedAtMs: number;
 
   constructor(context: SessionContext, wire: Wire, nowMs: number) {
     this.#context = context;
@@ -70,6 +69,7 @@ export class Session {
     this.#openedAtMs = nowMs;
     this.#heardAtMs = nowMs;
     this.#beatAtMs = nowMs;
+    this.#movedAtMs = nowMs;
     this.#heartbeatMs = context.settings.heartbeatMs;
   }
 
@@ -219,12 +219,17 @@ export class Session {
   }
 
   #violation(error: unknown): void {
-    if (error instanceof LovageError && error.code !== 'INTERNAL_ERROR') {
-      this.fail(ERRORS[error.code].close === null ? 'BAD_FRAME' : error.code, error.message);
-      return;
+    if (!(error instanceof LovageError) || error.code === 'INTERNAL_ERROR') {
+      this.#context.onError(error);
+      this.fail('INTERNAL_ERROR');
+    } else if (ERRORS[error.code].close !== null) {
+      this.fail(error.code, error.message);
+    } else if (this.#state === 'opening') {
+      // A HELLO with a value out of range may be mended and sent again.
+      this.#wire.send(encodeFrame([SERVER_OPS.ERROR, null, error.code, error.message, error.details ?? null]));
+    } else {
+      this.fail('BAD_FRAME', error.message);
     }
-    this.#context.onError(error);
-    this.fail('INTERNAL_ERROR');
   }
 
   /** The broker's view of this session's consumers, for the client to compare with its own. */
@@ -233,12 +238,13 @@ export class Session {
     this.#context.broker.answer(this.#number, [SERVER_OPS.HEARTBEAT, this.#context.broker.unsettledOf(this.#number)]);
   }
 
+  /** One frame may be larger than the bound, so the largest is not counted; a client that takes it slowly is not stuck while it takes any of it. */
   #isStuck(nowMs: number): boolean {
-    const { bufferedBytes } = this.#wire;
     const { unsentBytesMax, unsentMsMax } = this.#context.settings;
-    if (bufferedBytes === 0 || bufferedBytes < this.#leftBytes) this.#leftAtMs = nowMs;
-    this.#leftBytes = bufferedBytes;
-    return bufferedBytes > unsentBytesMax || (bufferedBytes > 0 && nowMs - this.#leftAtMs > unsentMsMax);
+    const { bufferedBytes } = this.#wire;
+    if (this.#wire.hasMoved() || bufferedBytes === 0) this.#movedAtMs = nowMs;
+    if (bufferedBytes - this.#wire.largestFrameBytes > unsentBytesMax) return true;
+    return nowMs - this.#movedAtMs > unsentMsMax;
   }
 
   /** A close frame would wait behind the bytes that the client does not read, so the socket is dropped. */

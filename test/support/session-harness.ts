@@ -1,0 +1,170 @@
+/** Sessions over a real broker and engine, with a wire that only remembers and a clock that only the test moves. */
+import { decodeFrame, type ErrorCode, encodeFrame, LIMITS, readOp, SERVER_OPS } from '@lovage/protocol';
+import { Broker } from '../../server/broker/broker.js';
+import type { Clock } from '../../server/broker/clock.js';
+import { Engine } from '../../server/engine/engine.js';
+import type { EngineOptions } from '../../server/engine/state.js';
+import { MemoryJournal } from '../../server/journal/index.js';
+import type { Journal } from '../../server/journal/journal.js';
+import { Authority } from '../../server/session/authority.js';
+import type { Wire } from '../../server/session/outbox.js';
+import { Session, type SessionSettings } from '../../server/session/session.js';
+
+/** Time stands still until `advance`. */
+export class VirtualClock implements Clock {
+  #nowMs = 1_000_000;
+  readonly #timers = new Set<{ readonly atMs: number; readonly callback: () => void }>();
+
+  wallMs(): number {
+    return this.#nowMs;
+  }
+
+  monotonicMs(): number {
+    return this.#nowMs;
+  }
+
+  setTimer(callback: () => void, ms: number): () => void {
+    const timer = { atMs: this.#nowMs + ms, callback };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  atTurnEnd(callback: () => void): void {
+    setImmediate(callback);
+  }
+
+  advance(ms: number): void {
+    this.#nowMs += ms;
+    for (const timer of [...this.#timers]) {
+      if (timer.atMs > this.#nowMs) continue;
+      this.#timers.delete(timer);
+      timer.callback();
+    }
+  }
+}
+
+/** Keeps what was sent; the test says how much of it the client has taken. */
+export class FakeWire implements Wire {
+  bufferedBytes = 0;
+  largestFrameBytes = 0;
+  /** What `hasMoved` says. */
+  isMoving = false;
+  readonly frames: Uint8Array[] = [];
+  closedWith: { readonly code: number; readonly reason: string } | null = null;
+  isTerminated = false;
+  isPaused = false;
+  /** Called for each frame instead of keeping it taken at once, when set. */
+  onSend: ((frame: Uint8Array, taken: (() => void) | undefined) => void) | null = null;
+
+  send(frame: Uint8Array, taken?: () => void): void {
+    this.frames.push(Uint8Array.from(frame));
+    if (this.onSend === null) taken?.();
+    else this.onSend(frame, taken);
+  }
+
+  hasMoved(): boolean {
+    return this.isMoving;
+  }
+
+  cork(): void {
+    // Nothing is held back here.
+  }
+
+  uncork(): void {
+    // Nothing was held back.
+  }
+
+  close(code: number, reason: string): void {
+    this.closedWith ??= { code, reason };
+  }
+
+  terminate(): void {
+    this.isTerminated = true;
+  }
+
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+  }
+
+  /** Decoded frames of one op, without the op. DELIVER frames hold headers and bodies; tests here have none that are large. */
+  fieldsOf(op: number): unknown[][] {
+    return this.frames.filter((frame) => readOp(frame) === op).map((frame) => decodeFrame(frame).slice(1));
+  }
+
+  /** Code of the last ERROR, null if there was none. */
+  get errorCode(): ErrorCode | null {
+    return (this.fieldsOf(SERVER_OPS.ERROR).at(-1)?.[1] as ErrorCode | undefined) ?? null;
+  }
+}
+
+export interface HarnessOptions {
+  readonly engine?: Partial<EngineOptions>;
+  readonly settings?: Partial<SessionSettings>;
+  readonly token?: string | null;
+  readonly journal?: Journal;
+}
+
+export class SessionHarness {
+  readonly clock = new VirtualClock();
+  readonly broker: Broker;
+  readonly failures: unknown[] = [];
+  readonly settings: SessionSettings;
+  readonly #token: string | null;
+
+  constructor(options: HarnessOptions = {}) {
+    const engine = new Engine({ graceMs: 10_000, ...options.engine });
+    this.broker = new Broker({ engine, journal: options.journal ?? new MemoryJournal(), clock: this.clock });
+    this.#token = options.token ?? null;
+    this.settings = {
+      heartbeatMs: 20_000,
+      graceMs: 10_000,
+      bodyBytesMax: LIMITS.bodyBytesMax,
+      headerBytesMax: LIMITS.headerBytesMax,
+      unsentBytesMax: 8 * 1024 * 1024,
+      unsentMsMax: 10_000,
+      ...options.settings,
+    };
+  }
+
+  static async start(options: HarnessOptions = {}): Promise<SessionHarness> {
+    const harness = new SessionHarness(options);
+    await harness.broker.recover();
+    return harness;
+  }
+
+  /** A connection from which nothing has come yet. */
+  connect(): { readonly session: Session; readonly wire: FakeWire } {
+    const wire = new FakeWire();
+    const context = {
+      broker: this.broker,
+      settings: this.settings,
+      authority: new Authority(this.#token),
+      onError: (error: unknown) => this.failures.push(error),
+    };
+    return { session: new Session(context, wire, this.clock.monotonicMs()), wire };
+  }
+
+  /** A connection that has been welcomed. */
+  async open(hello: Record<string, unknown> = {}): Promise<{ readonly session: Session; readonly wire: FakeWire }> {
+    const connection = this.connect();
+    this.send(connection.session, [1, { version: LIMITS.version, ...hello }]);
+    await this.turn();
+    return connection;
+  }
+
+  send(session: Session, fields: readonly unknown[]): void {
+    session.receive(encodeFrame(fields), this.clock.monotonicMs());
+  }
+
+  /** Everything submitted is committed and told. */
+  async turn(): Promise<void> {
+    await this.broker.settle();
+    // A second look: what was told at the end of a commit may have asked for a turn of its own.
+    await new Promise((resolve) => setImmediate(resolve));
+    await this.broker.settle();
+  }
+}

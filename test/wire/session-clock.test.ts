@@ -1,0 +1,160 @@
+/** What a session does because time passes: with a clock that the test moves, so that ten seconds take none. */
+import { CLIENT_OPS, encodeFrame, LIMITS, SERVER_OPS } from '@lovage/protocol';
+import { describe, expect, test } from 'vitest';
+import { SessionHarness } from '../support/session-harness.js';
+
+const HEARTBEAT_MS = 20_000;
+
+describe('session', () => {
+  test('closes a connection that says no HELLO within ten seconds', async () => {
+    const harness = await SessionHarness.start();
+    const { session, wire } = harness.connect();
+    harness.clock.advance(LIMITS.helloTimeoutMs);
+    session.sweep(harness.clock.monotonicMs());
+    expect(wire.closedWith).toBeNull();
+    harness.clock.advance(1);
+    session.sweep(harness.clock.monotonicMs());
+    expect(wire.errorCode).toBe('HELLO_TIMEOUT');
+    expect(wire.closedWith?.code).toBe(4403);
+  });
+
+  test('gives no more time for a HELLO that was refused', async () => {
+    const harness = await SessionHarness.start();
+    const { session, wire } = harness.connect();
+    harness.clock.advance(LIMITS.helloTimeoutMs - 1);
+    harness.send(session, [CLIENT_OPS.HELLO, { version: 1, namespace: 'no good' }]);
+    expect(wire.errorCode).toBe('INVALID_NAME');
+    harness.clock.advance(2);
+    session.sweep(harness.clock.monotonicMs());
+    expect(wire.closedWith?.code).toBe(4403);
+  });
+
+  test('sends a heartbeat an interval and ends when none has come for two', async () => {
+    const harness = await SessionHarness.start();
+    const { session, wire } = await harness.open({ heartbeatMs: HEARTBEAT_MS });
+    for (let beats = 1; beats <= 2; beats++) {
+      harness.clock.advance(HEARTBEAT_MS);
+      session.sweep(harness.clock.monotonicMs());
+      await harness.turn();
+      expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toHaveLength(beats);
+      expect(wire.closedWith).toBeNull();
+    }
+    harness.clock.advance(1);
+    session.sweep(harness.clock.monotonicMs());
+    expect(wire.errorCode).toBe('HEARTBEAT_LOST');
+    expect(wire.closedWith?.code).toBe(4407);
+  });
+
+  test('takes any frame for a sign of life', async () => {
+    const harness = await SessionHarness.start();
+    const { session, wire } = await harness.open({ heartbeatMs: HEARTBEAT_MS });
+    for (const fields of [[CLIENT_OPS.HEARTBEAT, []], [CLIENT_OPS.QUEUE_LIST, 1, null, 1], [9_999]]) {
+      harness.clock.advance(HEARTBEAT_MS * 2);
+      harness.send(session, fields);
+      session.sweep(harness.clock.monotonicMs());
+      expect(wire.closedWith).toBeNull();
+    }
+  });
+
+  test('tells consumers and their unsettled deliveries in its heartbeat', async () => {
+    const harness = await SessionHarness.start();
+    const { session, wire } = await harness.open({ heartbeatMs: HEARTBEAT_MS });
+    harness.send(session, [CLIENT_OPS.QUEUE_DECLARE, 1, 'q', null]);
+    harness.send(session, [
+      CLIENT_OPS.CONSUME,
+      2,
+      7,
+      { queues: ['q'], prefetch: 5, ack: 'late', queueOrder: 'strict' },
+    ]);
+    session.receive(
+      encodeFrame([CLIENT_OPS.PUBLISH, 1, 0, 0, [[0, null, 0, 0, null, null, null, new Uint8Array(1)]], ['q']]),
+      harness.clock.monotonicMs(),
+    );
+    await harness.turn();
+    harness.clock.advance(HEARTBEAT_MS);
+    session.sweep(harness.clock.monotonicMs());
+    await harness.turn();
+    expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toEqual([[[7, 1]]]);
+  });
+
+  test('says so when the client thinks that it has a consumer that the broker does not have', async () => {
+    const harness = await SessionHarness.start();
+    const { session, wire } = await harness.open();
+    harness.send(session, [CLIENT_OPS.HEARTBEAT, [3, 0]]);
+    await harness.turn();
+    expect(wire.fieldsOf(SERVER_OPS.ERROR)).toEqual([
+      [null, 'CONSUMER_NOT_FOUND', expect.any(String), { consumerId: 3 }],
+    ]);
+    expect(wire.closedWith).toBeNull();
+  });
+
+  test('drops a connection above the bound of unread bytes, even if it takes a little', async () => {
+    const harness = await SessionHarness.start({ settings: { unsentBytesMax: 1_000_000 } });
+    const { session, wire } = await harness.open();
+    wire.isMoving = true;
+    wire.bufferedBytes = 1_000_000;
+    session.sweep(harness.clock.monotonicMs());
+    expect(wire.isTerminated).toBe(false);
+    wire.bufferedBytes = 1_000_001;
+    session.sweep(harness.clock.monotonicMs());
+    expect(wire.isTerminated).toBe(true);
+    expect(session.isOpen).toBe(false);
+  });
+
+  test('drops a connection that takes nothing for ten seconds, and none that takes a little', async () => {
+    const harness = await SessionHarness.start();
+    const slow = await harness.open({ heartbeatMs: 600_000 });
+    const stuck = await harness.open({ heartbeatMs: 600_000 });
+    slow.wire.bufferedBytes = 500_000;
+    slow.wire.isMoving = true;
+    stuck.wire.bufferedBytes = 500_000;
+    for (let second = 0; second <= 11; second++) {
+      expect(stuck.wire.isTerminated).toBe(second > 10);
+      harness.clock.advance(1_000);
+      for (const { session } of [slow, stuck]) session.sweep(harness.clock.monotonicMs());
+    }
+    expect(stuck.wire.isTerminated).toBe(true);
+    expect(slow.wire.isTerminated).toBe(false);
+  });
+
+  test('counts the ten seconds from the last byte taken, not from the start of the broker', async () => {
+    const harness = await SessionHarness.start();
+    harness.clock.advance(3_600_000);
+    const { session, wire } = await harness.open();
+    wire.bufferedBytes = 1;
+    session.sweep(harness.clock.monotonicMs());
+    expect(wire.isTerminated).toBe(false);
+  });
+
+  test('lets a client finish one frame that is larger than the bound as long as it reads', async () => {
+    const harness = await SessionHarness.start();
+    const { session, wire } = await harness.open({ heartbeatMs: 600_000 });
+    wire.isMoving = true;
+    wire.largestFrameBytes = 16 * 1024 * 1024;
+    for (let second = 0; second < 20; second++) {
+      wire.bufferedBytes = wire.largestFrameBytes;
+      harness.clock.advance(1_000);
+      session.sweep(harness.clock.monotonicMs());
+    }
+    expect(wire.isTerminated).toBe(false);
+  });
+
+  test('closes the one connection whose frame the broker fails on, with INTERNAL_ERROR', async () => {
+    const harness = await SessionHarness.start();
+    const victim = await harness.open();
+    const other = await harness.open();
+    const { broker } = harness;
+    const submit = broker.submit.bind(broker);
+    broker.submit = () => {
+      broker.submit = submit;
+      throw new TypeError('a bug');
+    };
+    harness.send(victim.session, [CLIENT_OPS.QUEUE_LIST, 1, null, 1]);
+    expect(victim.wire.errorCode).toBe('INTERNAL_ERROR');
+    expect(victim.wire.closedWith?.code).toBe(4500);
+    expect(harness.failures).toEqual([new TypeError('a bug')]);
+    harness.send(other.session, [CLIENT_OPS.QUEUE_LIST, 1, null, 1]);
+    await harness.turn();
+    expect(other.wire.fieldsOf(SERVER_OPS.REPLY)).toEqual([[1, { queues: [], next: null }]]);
+  });
+});
