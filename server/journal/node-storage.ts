@@ -1,0 +1,116 @@
+/** The real file system. Writes and reads are synchronous calls, syncs run on libuv's threads. */
+import fs from 'node:fs';
+import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+import { lockDirectory } from './lock.js';
+import type { OpenMode, Storage, StorageFile, StorageLock } from './storage.js';
+
+const FLAGS = { read: 'r', write: 'r+', create: 'w+' } as const satisfies Record<OpenMode, string>;
+
+const datasync = promisify(fs.fdatasync);
+const sync = promisify(fs.fsync);
+
+class NodeFile implements StorageFile {
+  readonly #descriptor: number;
+  /** Calls under way on libuv's threads: a descriptor closed beneath them could be another file by the time they run. */
+  #pending = 0;
+  #isClosing = false;
+  #isClosed = false;
+
+  constructor(path: string, mode: OpenMode) {
+    this.#descriptor = fs.openSync(path, FLAGS[mode]);
+  }
+
+  writev(parts: readonly Uint8Array[], position: number): number {
+    return fs.writevSync(this.#descriptor, parts, position);
+  }
+
+  async writeLater(source: Uint8Array, length: number, position: number): Promise<number> {
+    this.#pending += 1;
+    try {
+      return await writeAt(this.#descriptor, source, length, position);
+    } finally {
+      this.#done();
+    }
+  }
+
+  read(target: Uint8Array, targetOffset: number, length: number, position: number): number {
+    let done = 0;
+    while (done < length) {
+      const count = fs.readSync(this.#descriptor, target, targetOffset + done, length - done, position + done);
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  }
+
+  async datasync(): Promise<void> {
+    this.#pending += 1;
+    try {
+      await datasync(this.#descriptor);
+    } finally {
+      this.#done();
+    }
+  }
+
+  truncate(length: number): void {
+    fs.ftruncateSync(this.#descriptor, length);
+  }
+
+  size(): number {
+    return fs.fstatSync(this.#descriptor).size;
+  }
+
+  close(): void {
+    this.#isClosing = true;
+    if (this.#pending > 0 || this.#isClosed) return;
+    this.#isClosed = true;
+    fs.closeSync(this.#descriptor);
+  }
+
+  #done(): void {
+    this.#pending -= 1;
+    if (this.#isClosing) this.close();
+  }
+}
+
+function writeAt(descriptor: number, source: Uint8Array, length: number, position: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.write(descriptor, source, 0, length, position, (error, written) => (error ? reject(error) : resolve(written)));
+  });
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const descriptor = fs.openSync(path, 'r');
+  try {
+    await sync(descriptor);
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}
+
+async function makeDirectory(path: string): Promise<void> {
+  const first = fs.mkdirSync(path, { recursive: true });
+  if (first === undefined) return;
+  for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
+}
+
+function list(path: string): string[] {
+  return fs.existsSync(path) ? fs.readdirSync(path) : [];
+}
+
+function freeBytes(path: string): number {
+  const { bavail, bsize } = fs.statfsSync(path);
+  return bavail * bsize;
+}
+
+export const nodeStorage: Storage = {
+  open: (path: string, mode: OpenMode): StorageFile => new NodeFile(path, mode),
+  makeDirectory,
+  list,
+  rename: fs.renameSync,
+  unlink: fs.unlinkSync,
+  syncDirectory,
+  freeBytes,
+  lock: (directory: string, mode: 'exclusive' | 'shared'): StorageLock => lockDirectory(directory, mode),
+};
