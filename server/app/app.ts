@@ -84,9 +84,11 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
 
 async function openJournal(settings: Settings, log: Log): Promise<Journal> {
   if (settings.memory) return new MemoryJournal();
-  return await openFileJournal({
-    dir: settings.dataDir,
-    sync: settings.sync,
+  const { sync } = settings;
+  const journal = await openFileJournal({
+    directory: settings.dataDir,
+    syncClass: typeof sync === 'number' ? 'interval' : sync,
+    ...(typeof sync === 'number' && { syncIntervalMs: sync }),
     segmentBytes: settings.segmentBytes,
     cacheBytes: settings.cacheBytes,
     onFatal: (err) => {
@@ -95,4 +97,7 @@ async function openJournal(settings: Settings, log: Log): Promise<Journal> {
       process.exit(EXIT_IO_ERROR);
     },
   });
+  const { torn } = journal;
+  if (torn !== null) log.warn({ torn }, 'the tail of the journal was torn; it was cut off and a copy kept');
+  return journal;
 }

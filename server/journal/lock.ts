@@ -3,6 +3,7 @@
  * ends. What stands in the file only tells people who holds it. The lock belongs to the open file, not to the process: a second
  * journal on the same directory is refused inside one process as well, and closing some other descriptor of the file gives nothing up.
  */
+/// <reference path="./fs-native-extensions.d.ts" />
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { tryLock } from 'fs-native-extensions';

@@ -73,7 +73,9 @@ describe('queues', () => {
     view.list = ['a', 'b', 'b', 'c'].map((name, i) => queueInfo(name, i, `team-${i}`));
     const seen: string[] = [];
     for (let after: string | null = ''; after !== null; ) {
-      const page = (await get(`/api/v1/queues?limit=2${after === '' ? '' : `&after=${after}`}`)).json();
+      const page: { queues: { namespace: string; name: string }[]; next: string | null } = (
+        await get(`/api/v1/queues?limit=2${after === '' ? '' : `&after=${after}`}`)
+      ).json();
       for (const queue of page.queues) seen.push(`${queue.namespace} ${queue.name}`);
       after = page.next;
     }

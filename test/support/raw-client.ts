@@ -131,7 +131,8 @@ export class RawClient {
   closed: { readonly code: number; readonly reason: string } | null = null;
   nextSeq = 1;
   nextSettleSeq = 1;
-  #nextRequest = 1;
+  /** Far above the numbers that tests choose themselves. */
+  #nextRequest = 1_000_001;
 
   private constructor(socket: WebSocket) {
     this.#socket = socket;

@@ -1,0 +1,189 @@
+// hot path
+/**
+ * One message in the hands of this client.
+ *
+ *     WAITING --handler begins--> STARTED --ack, nack, or the handler is done--> SETTLED
+ *        |                           |
+ *        | recall, cancel, lost      +--the broker took it back--> LOST (signal aborts; ack and nack reject)
+ *        v                           +--settled at the broker already, then the session ended--> DETACHED (ack and nack have nothing to say)
+ *       LOST
+ *
+ * There is one object for each message, so its fields are plain (a `#field` costs at construction) and what is rarely asked for is made when asked.
+ */
+import { CONTENT_TYPES, decodeValue, LIMITS, LovageError, type WireDelivery } from '@lovage/protocol';
+import { invalidArgument } from './errors.js';
+
+/** How `nack` returns a delivery. */
+export interface NackOptions {
+  /** true (default): back to its old place in the queue. false: dropped. */
+  readonly requeue?: boolean | undefined;
+  /** ms before it is delivered again, 0-315,360,000,000. Default: the queue's backoff, which doubles with each attempt. */
+  readonly delayMs?: number | undefined;
+  /** For people. Cut at 1,000 characters. */
+  readonly reason?: string | undefined;
+}
+
+/** A message as a handler sees it. */
+export interface Delivery {
+  /** The message's number in the broker, as its receipt told it. */
+  readonly id: number;
+  /** The queue it came from. */
+  readonly queue: string;
+  /** 0-255, 255 most urgent. */
+  readonly priority: number;
+  /** 1 for the first handler that starts on this message. */
+  readonly attempt: number;
+  /** True if the message was with a consumer before, started or not. */
+  readonly redelivered: boolean;
+  /** The publisher's headers, decoded when first asked for; empty if there are none. Throws BAD_FRAME if they cannot be decoded. */
+  readonly headers: Record<string, unknown>;
+  readonly contentType: string | null;
+  /** The bytes that were published: a view of the frame they came in. Copy them (`slice`) to keep a small body of a large frame. */
+  readonly body: Uint8Array;
+  /**
+   * Aborts when going on is in vain, with a LovageError as its reason: SUPERSEDED (the broker took the message back), CONNECTION_LOST or
+   * CLIENT_CLOSED (the client gave up).
+   */
+  readonly signal: AbortSignal;
+  /** The body by content type: `text/...` a string, `application/msgpack` the value, anything else the bytes. Throws BAD_FRAME. */
+  value(): unknown;
+  /**
+   * Settles the delivery. Resolves when that is on the broker's disk; rejects with ALREADY_SETTLED, SUPERSEDED, UNKNOWN_TAG, CONNECTION_LOST or
+   * CLIENT_CLOSED. A rejection that nobody awaits does no harm.
+   */
+  ack(): Promise<void>;
+  /** Returns or drops the delivery. As `ack`; INVALID_ARGUMENT for an option out of range. In modes `early` and `none` it only frees the credit. */
+  nack(options?: NackOptions): Promise<void>;
+}
+
+/** Where a delivery is in its life; see the picture above. */
+export const DELIVERY_STATE = { WAITING: 0, STARTED: 1, SETTLED: 2, LOST: 3, DETACHED: 4 } as const;
+
+/** What a delivery needs of the consumer it belongs to. */
+export interface DeliveryOwner {
+  readonly queues: readonly string[];
+  settleByHand(delivery: ActiveDelivery, nack: ParsedNack | null): Promise<void>;
+}
+
+/** `NackOptions` with their defaults. */
+export interface ParsedNack {
+  readonly requeue: boolean;
+  readonly delayMs: number;
+  readonly reason: string | null;
+}
+
+const textDecoder = new TextDecoder();
+
+/** The delivery that handlers get. Its other fields belong to the SDK. */
+export class ActiveDelivery implements Delivery {
+  readonly wire: WireDelivery;
+  readonly owner: DeliveryOwner;
+  state: number = DELIVERY_STATE.WAITING;
+  /** A handler, or the body of a loop, is at work on it. */
+  isRunning = false;
+  /** Number of the START frame that named it; 0 for none yet. */
+  startSeq = 0;
+  /** Neighbours in the consumer's list of live deliveries. */
+  next: ActiveDelivery | null = null;
+  previous: ActiveDelivery | null = null;
+  /** Why it was lost or aborted. */
+  lossError: LovageError | null = null;
+  decodedHeaders: Record<string, unknown> | null = null;
+  controller: AbortController | null = null;
+
+  constructor(wire: WireDelivery, owner: DeliveryOwner) {
+    this.wire = wire;
+    this.owner = owner;
+  }
+
+  get tag(): number {
+    return this.wire.tag;
+  }
+
+  get id(): number {
+    return this.wire.id;
+  }
+
+  get queue(): string {
+    return this.owner.queues[this.wire.queueIndex] ?? '';
+  }
+
+  get priority(): number {
+    return this.wire.priority;
+  }
+
+  get attempt(): number {
+    return this.wire.attempt;
+  }
+
+  get redelivered(): boolean {
+    return this.wire.redelivered;
+  }
+
+  get contentType(): string | null {
+    return this.wire.contentType;
+  }
+
+  get body(): Uint8Array {
+    return this.wire.body;
+  }
+
+  get headers(): Record<string, unknown> {
+    if (this.decodedHeaders === null) {
+      const { headers } = this.wire;
+      this.decodedHeaders = headers === null ? {} : (decodeValue(headers) as Record<string, unknown>);
+    }
+    return this.decodedHeaders;
+  }
+
+  get signal(): AbortSignal {
+    if (this.controller === null) {
+      this.controller = new AbortController();
+      if (this.lossError !== null) this.controller.abort(this.lossError);
+    }
+    return this.controller.signal;
+  }
+
+  value(): unknown {
+    const { contentType, body } = this.wire;
+    if (contentType === CONTENT_TYPES.value) return decodeValue(body);
+    if (contentType?.startsWith('text/')) return textDecoder.decode(body);
+    return body;
+  }
+
+  ack(): Promise<void> {
+    return this.owner.settleByHand(this, null);
+  }
+
+  nack(options?: NackOptions): Promise<void> {
+    try {
+      return this.owner.settleByHand(this, parseNack(options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Tells the handler that going on is in vain. */
+  abort(error: LovageError): void {
+    this.lossError ??= error;
+    this.controller?.abort(this.lossError);
+  }
+}
+
+/** The return of a delivery whose handler failed: after the queue's backoff, with the error's text. */
+export function nackOfFailure(reason: string): ParsedNack {
+  return { requeue: true, delayMs: -1, reason: reason.slice(0, LIMITS.reasonLengthMax) };
+}
+
+function parseNack(options: NackOptions = {}): ParsedNack {
+  const { requeue = true, delayMs, reason } = options;
+  if (typeof requeue !== 'boolean') throw invalidArgument('requeue', requeue, 'true or false');
+  if (delayMs !== undefined && !(Number.isSafeInteger(delayMs) && delayMs >= 0 && delayMs <= LIMITS.delayMsMax))
+    throw invalidArgument('delayMs', delayMs, `a whole number from 0 to ${LIMITS.delayMsMax}`);
+  if (reason !== undefined && typeof reason !== 'string') throw invalidArgument('reason', reason, 'text');
+  return {
+    requeue,
+    delayMs: requeue ? (delayMs ?? -1) : 0,
+    reason: reason?.slice(0, LIMITS.reasonLengthMax) ?? null,
+  };
+}

@@ -1,0 +1,72 @@
+// hot path
+/** One START, ACK, NACK or RELEASE frame on its way, and the promises that wait for it. */
+import { type LovageError, TagRanges } from '@lovage/protocol';
+import type { ParsedNack } from './delivery.js';
+import type { TagSet } from './tag-set.js';
+
+type Resolve = () => void;
+type Reject = (error: LovageError) => void;
+
+let capturedResolve: Resolve = () => undefined;
+let capturedReject: Reject = () => undefined;
+/** One executor for all promises: no closure a promise. */
+const capture = (resolve: (value: void | PromiseLike<void>) => void, reject: Reject): void => {
+  capturedResolve = resolve as Resolve;
+  capturedReject = reject;
+};
+
+const ignore = (): void => undefined;
+
+/** Gathers tags until it is written; then keeps the bytes until they are answered. */
+export class SettleBatch {
+  readonly op: number;
+  /** What a NACK says; null for the other ops. */
+  readonly nack: ParsedNack | null;
+  readonly ranges = new TagRanges();
+  /** Number of the frame; 0 while it gathers. */
+  settleSeq = 0;
+  bytes: Uint8Array | null = null;
+  /** Sent to a broker that may have processed it before: ALREADY_SETTLED is then a success that was not heard of. */
+  isUncertain = false;
+  readonly #tags: number[] = [];
+  readonly #promises: Promise<void>[] = [];
+  readonly #resolves: (Resolve | null)[] = [];
+  readonly #rejects: Reject[] = [];
+
+  constructor(op: number, nack: ParsedNack | null) {
+    this.op = op;
+    this.nack = nack;
+  }
+
+  add(tag: number): void {
+    this.ranges.add(tag);
+  }
+
+  /** Adds a tag and returns the promise of its settlement. */
+  addAwaited(tag: number): Promise<void> {
+    this.ranges.add(tag);
+    const promise = new Promise<void>(capture);
+    this.#tags.push(tag);
+    this.#promises.push(promise);
+    this.#resolves.push(capturedResolve);
+    this.#rejects.push(capturedReject);
+    return promise;
+  }
+
+  /** Every tag that was not refused is settled. */
+  resolve(): void {
+    const resolves = this.#resolves;
+    for (let i = 0; i < resolves.length; i++) resolves[i]?.();
+  }
+
+  /** These tags were refused; null for all. */
+  reject(tags: TagSet | null, error: LovageError): void {
+    for (let i = 0; i < this.#tags.length; i++) {
+      if (this.#resolves[i] === null || !(tags?.has(this.#tags[i]!) ?? true)) continue;
+      this.#resolves[i] = null;
+      // Whoever awaits sees the rejection; whoever does not is not made to crash by it.
+      this.#promises[i]!.catch(ignore);
+      this.#rejects[i]!(error);
+    }
+  }
+}

@@ -1,0 +1,262 @@
+// hot path
+/**
+ * The answers to deliveries on their way to the broker's disk. What handlers say in one turn gathers in batches; a flush turns each into a
+ * numbered frame, and the frame is kept until a SETTLED covers it, to be sent again after a lost connection.
+ *
+ *     ack() -> gathering ACK batch --flush--> unanswered [7][8][9] --SETTLED 8--> [9]
+ */
+import {
+  CLIENT_OPS,
+  type ErrorCode,
+  FrameWriter,
+  LIMITS,
+  LovageError,
+  type Welcome,
+  writeNack,
+  writeSettle,
+} from '@lovage/protocol';
+import type { Channel } from './channel.js';
+import { Deque } from './deque.js';
+import { type ActiveDelivery, DELIVERY_STATE, type ParsedNack } from './delivery.js';
+import { SettleBatch } from './settle-batch.js';
+import { TagSet } from './tag-set.js';
+
+/** Gathering NACK batches that a new NACK is compared with before it opens one of its own. */
+const NACKS_COMPARED = 8;
+
+/** Numbers, sends, keeps and resolves settlements of one session after the other. */
+export class Settlements {
+  readonly #channel: Channel;
+  readonly #writer = new FrameWriter(1_024);
+  #starting: ActiveDelivery[] = [];
+  #acks: SettleBatch | null = null;
+  #nacks: SettleBatch[] = [];
+  #releases: SettleBatch | null = null;
+  readonly #unanswered = new Deque<SettleBatch>();
+  /** How many of the unanswered the present connection has got. */
+  #sent = 0;
+  #lastSeq = 0;
+  #answeredSeq = 0;
+  #idleWaiters: (() => void)[] = [];
+  #isEnded = false;
+
+  constructor(channel: Channel) {
+    this.#channel = channel;
+  }
+
+  /** Nothing gathers and nothing waits for an answer. */
+  get isIdle(): boolean {
+    return this.#unanswered.length === 0 && !this.#isGathering;
+  }
+
+  /** The highest frame number that the broker has answered. */
+  get answeredSeq(): number {
+    return this.#answeredSeq;
+  }
+
+  /** A handler begins. If it is done in this turn, its ACK says that as well. */
+  start(delivery: ActiveDelivery): void {
+    if (this.#starting.length === 0) this.#channel.requestFlush();
+    this.#starting.push(delivery);
+  }
+
+  ack(tag: number): void {
+    this.#ackBatch().add(tag);
+  }
+
+  ackAwaited(tag: number): Promise<void> {
+    return this.#ackBatch().addAwaited(tag);
+  }
+
+  nack(tag: number, nack: ParsedNack): void {
+    this.#nackBatch(nack).add(tag);
+  }
+
+  nackAwaited(tag: number, nack: ParsedNack): Promise<void> {
+    return this.#nackBatch(nack).addAwaited(tag);
+  }
+
+  release(tag: number): void {
+    if (this.#releases === null) {
+      this.#releases = new SettleBatch(CLIENT_OPS.RELEASE, null);
+      this.#channel.requestFlush();
+    }
+    this.#releases.add(tag);
+    if (this.#releases.ranges.rangeCount >= LIMITS.rangesMax) this.#seal();
+  }
+
+  /** Sends what has gathered, if the connection has room; otherwise it gathers on. */
+  flush(): void {
+    if (!this.#channel.hasRoom) return;
+    this.#seal();
+    this.#send();
+  }
+
+  /** SETTLED: every frame up to this number is on disk. */
+  settled(settleSeq: number): void {
+    const unanswered = this.#unanswered;
+    while (unanswered.length > 0 && unanswered.at(0)!.settleSeq <= settleSeq) {
+      const batch = unanswered.shift()!;
+      if (this.#sent > 0) this.#sent--;
+      this.#answeredSeq = batch.settleSeq;
+      batch.resolve();
+    }
+    this.#checkIdle();
+  }
+
+  /** REFUSED: these tags of a frame had no effect. Returns them if a handler may still run for one, because they were in a START. */
+  refused(settleSeq: number, pairs: readonly number[], code: ErrorCode): TagSet | null {
+    const first = this.#unanswered.at(0);
+    const batch = first === undefined ? undefined : this.#unanswered.at(settleSeq - first.settleSeq);
+    if (batch === undefined || (batch.isUncertain && code === 'ALREADY_SETTLED')) return null;
+    const tags = new TagSet(pairs);
+    batch.reject(tags, new LovageError(code, `Cannot settle the delivery: the broker refused it with ${code}`));
+    return batch.op === CLIENT_OPS.START ? tags : null;
+  }
+
+  /** The connection is lost; everything unanswered will have to be sent again. */
+  disconnected(): void {
+    this.#sent = 0;
+  }
+
+  /** The session goes on: what the broker has processed is done, the rest is sent again in order. */
+  resumed(settleSeq: Welcome['settleSeq']): void {
+    if (settleSeq !== null) this.settled(settleSeq);
+    else for (let i = 0; i < this.#unanswered.length; i++) this.#unanswered.at(i)!.isUncertain = true;
+    this.#sent = 0;
+    this.#send();
+  }
+
+  /** The session is over and another begins: numbers start again, what was not answered never will be. */
+  restarted(error: LovageError): void {
+    this.#drop(error);
+    this.#lastSeq = 0;
+    this.#answeredSeq = 0;
+  }
+
+  /** The client is closed. */
+  ended(error: LovageError): void {
+    this.#isEnded = true;
+    this.#drop(error);
+  }
+
+  /** Every tag that is named in a frame without an answer. */
+  *unansweredTags(): IterableIterator<number> {
+    for (const batch of this.#unanswered.toArray()) yield* new TagSet(batch.ranges.pairs);
+    for (const batch of this.#gathering()) yield* new TagSet(batch.ranges.pairs);
+  }
+
+  /** Resolves when nothing waits for an answer. */
+  whenIdle(): Promise<void> {
+    if (this.isIdle) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  get #isGathering(): boolean {
+    return (
+      this.#acks !== null ||
+      this.#releases !== null ||
+      this.#nacks.length > 0 ||
+      this.#starting.some((delivery) => delivery.state === DELIVERY_STATE.STARTED)
+    );
+  }
+
+  *#gathering(): IterableIterator<SettleBatch> {
+    if (this.#acks !== null) yield this.#acks;
+    yield* this.#nacks;
+    if (this.#releases !== null) yield this.#releases;
+  }
+
+  #ackBatch(): SettleBatch {
+    if (this.#acks !== null && this.#acks.ranges.rangeCount >= LIMITS.rangesMax) this.#seal();
+    if (this.#acks === null) {
+      this.#acks = new SettleBatch(CLIENT_OPS.ACK, null);
+      this.#channel.requestFlush();
+    }
+    return this.#acks;
+  }
+
+  #nackBatch(nack: ParsedNack): SettleBatch {
+    const nacks = this.#nacks;
+    for (let i = nacks.length - 1; i >= Math.max(0, nacks.length - NACKS_COMPARED); i--) {
+      const batch = nacks[i]!;
+      if (isSameNack(batch.nack!, nack) && batch.ranges.rangeCount < LIMITS.rangesMax) return batch;
+    }
+    const batch = new SettleBatch(CLIENT_OPS.NACK, nack);
+    nacks.push(batch);
+    this.#channel.requestFlush();
+    return batch;
+  }
+
+  /** Numbers what has gathered, START first. */
+  #seal(): void {
+    if (this.#isEnded) return;
+    this.#sealStarts();
+    const acks = this.#acks;
+    const nacks = this.#nacks;
+    const releases = this.#releases;
+    this.#acks = null;
+    this.#releases = null;
+    if (acks !== null) this.#number(acks);
+    if (nacks.length > 0) {
+      this.#nacks = [];
+      for (const batch of nacks) this.#number(batch);
+    }
+    if (releases !== null) this.#number(releases);
+  }
+
+  /** A delivery that is settled or lost already needs no START. */
+  #sealStarts(): void {
+    const starting = this.#starting;
+    if (starting.length === 0) return;
+    this.#starting = [];
+    let batch = new SettleBatch(CLIENT_OPS.START, null);
+    for (const delivery of starting) {
+      if (delivery.state !== DELIVERY_STATE.STARTED) continue;
+      if (batch.ranges.rangeCount >= LIMITS.rangesMax) {
+        this.#number(batch);
+        batch = new SettleBatch(CLIENT_OPS.START, null);
+      }
+      batch.add(delivery.wire.tag);
+      delivery.startSeq = this.#lastSeq + 1;
+    }
+    if (!batch.ranges.isEmpty) this.#number(batch);
+  }
+
+  #number(batch: SettleBatch): void {
+    const writer = this.#writer;
+    batch.settleSeq = ++this.#lastSeq;
+    if (batch.nack === null) writeSettle(writer, batch.op, batch.settleSeq, batch.ranges);
+    else writeNack(writer, batch.op, batch.settleSeq, batch.ranges, batch.nack);
+    batch.bytes = writer.copy();
+    this.#unanswered.push(batch);
+  }
+
+  #send(): void {
+    while (this.#sent < this.#unanswered.length && this.#channel.hasRoom)
+      this.#channel.send(this.#unanswered.at(this.#sent++)!.bytes!);
+  }
+
+  #drop(error: LovageError): void {
+    const batches = [...this.#unanswered.toArray(), ...this.#gathering()];
+    this.#unanswered.clear();
+    this.#starting = [];
+    this.#acks = null;
+    this.#nacks = [];
+    this.#releases = null;
+    this.#sent = 0;
+    for (const batch of batches) batch.reject(null, error);
+    this.#checkIdle();
+  }
+
+  #checkIdle(): void {
+    if (this.#idleWaiters.length === 0 || !this.isIdle) return;
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}
+
+function isSameNack(a: ParsedNack, b: ParsedNack): boolean {
+  return a.requeue === b.requeue && a.delayMs === b.delayMs && a.reason === b.reason;
+}
