@@ -10,7 +10,7 @@
  *
  * There is one object for each message, so its fields are plain (a `#field` costs at construction) and what is rarely asked for is made when asked.
  */
-import { CONTENT_TYPES, decodeValue, LIMITS, LovageError, type WireDelivery } from '@lovage/protocol';
+import { CONTENT_TYPES, decodeValue, LIMITS, type LovageError, type WireDelivery } from '@lovage/protocol';
 import { invalidArgument } from './errors.js';
 
 /** How `nack` returns a delivery. */
@@ -79,8 +79,6 @@ export class ActiveDelivery implements Delivery {
   readonly wire: WireDelivery;
   readonly owner: DeliveryOwner;
   state: number = DELIVERY_STATE.WAITING;
-  /** A handler, or the body of a loop, is at work on it. */
-  isRunning = false;
   /** Number of the START frame that named it; 0 for none yet. */
   startSeq = 0;
   /** Neighbours in the consumer's list of live deliveries. */

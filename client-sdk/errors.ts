@@ -30,13 +30,12 @@ export function errorFromBroker(code: unknown, message: unknown, details: unknow
   });
 }
 
-/** What a close code means; null for one that only says that the connection is gone. */
-export function errorFromClose(code: number, reason: string): LovageError | null {
+/** What a close code means, in the words of the ERROR that came before it, if one did; null for one that only says that the connection is gone. */
+export function errorFromClose(code: number, reason: string, told: LovageError | null): LovageError | null {
   const found = BY_CLOSE_CODE.get(code);
   if (found === undefined) return null;
-  return new LovageError(found, `The broker closed the connection: ${ERRORS[found].text}`, {
-    details: { closeCode: code, reason },
-  });
+  const text = told?.code === found ? told.message : ERRORS[found].text;
+  return new LovageError(found, `The broker closed the connection: ${text}`, { details: { closeCode: code, reason } });
 }
 
 /** Text of whatever was thrown, for people. Never throws. */

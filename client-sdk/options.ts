@@ -203,7 +203,8 @@ function parseWeights(weights: readonly number[] | undefined, queues: number, or
 
 function parseReconnect(given: NonNullable<ConnectOptions['reconnect']>): BackoffOptions | null {
   if (given === false) return null;
-  if (given !== true && typeof given !== 'object') throw invalidArgument('reconnect', given, 'true, false or an object');
+  if (given !== true && typeof given !== 'object')
+    throw invalidArgument('reconnect', given, 'true, false or an object');
   const bounds = given === true ? {} : given;
   const delayMsMin = whole('reconnect.delayMsMin', bounds.delayMsMin, RECONNECT_NUMBERS.delayMsMin);
   const delayMsMax = whole('reconnect.delayMsMax', bounds.delayMsMax, {

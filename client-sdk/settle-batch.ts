@@ -1,21 +1,12 @@
 // hot path
 /** One START, ACK, NACK or RELEASE frame on its way, and the promises that wait for it. */
 import { type LovageError, TagRanges } from '@lovage/protocol';
+import { capture, captured, ignore } from './captured-promise.js';
 import type { ParsedNack } from './delivery.js';
 import type { TagSet } from './tag-set.js';
 
 type Resolve = () => void;
 type Reject = (error: LovageError) => void;
-
-let capturedResolve: Resolve = () => undefined;
-let capturedReject: Reject = () => undefined;
-/** One executor for all promises: no closure a promise. */
-const capture = (resolve: (value: void | PromiseLike<void>) => void, reject: Reject): void => {
-  capturedResolve = resolve as Resolve;
-  capturedReject = reject;
-};
-
-const ignore = (): void => undefined;
 
 /** Gathers tags until it is written; then keeps the bytes until they are answered. */
 export class SettleBatch {
@@ -48,8 +39,8 @@ export class SettleBatch {
     const promise = new Promise<void>(capture);
     this.#tags.push(tag);
     this.#promises.push(promise);
-    this.#resolves.push(capturedResolve);
-    this.#rejects.push(capturedReject);
+    this.#resolves.push(captured.resolve as Resolve);
+    this.#rejects.push(captured.reject);
     return promise;
   }
 

@@ -7,17 +7,16 @@
  */
 import {
   CLIENT_OPS,
-  type ErrorCode,
   FrameWriter,
   LIMITS,
-  LovageError,
+  type LovageError,
   type Welcome,
   writeNack,
   writeSettle,
 } from '@lovage/protocol';
-import type { Channel } from './channel.js';
-import { Deque } from './deque.js';
+import type { Channel, SenderContext } from './channel.js';
 import { type ActiveDelivery, DELIVERY_STATE, type ParsedNack } from './delivery.js';
+import { Deque } from './deque.js';
 import { SettleBatch } from './settle-batch.js';
 import { TagSet } from './tag-set.js';
 
@@ -26,6 +25,8 @@ const NACKS_COMPARED = 8;
 
 /** Numbers, sends, keeps and resolves settlements of one session after the other. */
 export class Settlements {
+  readonly #timeoutMs: number;
+  readonly #context: SenderContext;
   readonly #channel: Channel;
   readonly #writer = new FrameWriter(1_024);
   #starting: ActiveDelivery[] = [];
@@ -37,16 +38,15 @@ export class Settlements {
   #sent = 0;
   #lastSeq = 0;
   #answeredSeq = 0;
-  #idleWaiters: (() => void)[] = [];
+  /** In the order in which they came, which is that of both numbers. */
+  #waiters: { readonly settleSeq: number; readonly deadlineMs: number; readonly wake: () => void }[] = [];
   #isEnded = false;
 
-  constructor(channel: Channel) {
-    this.#channel = channel;
-  }
-
-  /** Nothing gathers and nothing waits for an answer. */
-  get isIdle(): boolean {
-    return this.#unanswered.length === 0 && !this.#isGathering;
+  /** `timeoutMs` bounds `whenAnswered`. */
+  constructor(timeoutMs: number, context: SenderContext) {
+    this.#timeoutMs = timeoutMs;
+    this.#context = context;
+    this.#channel = context.channel;
   }
 
   /** The highest frame number that the broker has answered. */
@@ -85,9 +85,9 @@ export class Settlements {
     if (this.#releases.ranges.rangeCount >= LIMITS.rangesMax) this.#seal();
   }
 
-  /** Sends what has gathered, if the connection has room; otherwise it gathers on. */
+  /** Sends what has gathered. Without a connection it gathers on. Answers are small and bounded by the prefetch, so they wait for no room. */
   flush(): void {
-    if (!this.#channel.hasRoom) return;
+    if (!this.#channel.isOpen) return;
     this.#seal();
     this.#send();
   }
@@ -101,16 +101,15 @@ export class Settlements {
       this.#answeredSeq = batch.settleSeq;
       batch.resolve();
     }
-    this.#checkIdle();
+    this.#wake(settleSeq);
   }
 
   /** REFUSED: these tags of a frame had no effect. Returns them if a handler may still run for one, because they were in a START. */
-  refused(settleSeq: number, pairs: readonly number[], code: ErrorCode): TagSet | null {
+  refused(settleSeq: number, tags: TagSet, error: LovageError): TagSet | null {
     const first = this.#unanswered.at(0);
     const batch = first === undefined ? undefined : this.#unanswered.at(settleSeq - first.settleSeq);
-    if (batch === undefined || (batch.isUncertain && code === 'ALREADY_SETTLED')) return null;
-    const tags = new TagSet(pairs);
-    batch.reject(tags, new LovageError(code, `Cannot settle the delivery: the broker refused it with ${code}`));
+    if (batch === undefined || (batch.isUncertain && error.code === 'ALREADY_SETTLED')) return null;
+    batch.reject(tags, error);
     return batch.op === CLIENT_OPS.START ? tags : null;
   }
 
@@ -146,19 +145,26 @@ export class Settlements {
     for (const batch of this.#gathering()) yield* new TagSet(batch.ranges.pairs);
   }
 
-  /** Resolves when nothing waits for an answer. */
-  whenIdle(): Promise<void> {
-    if (this.isIdle) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  /** Returns deliveries that the session holds and nobody here knows. */
+  giveBack(tags: Iterable<number>): void {
+    for (const tag of tags) this.nack(tag, { requeue: true, delayMs: 0, reason: null });
   }
 
-  get #isGathering(): boolean {
-    return (
-      this.#acks !== null ||
-      this.#releases !== null ||
-      this.#nacks.length > 0 ||
-      this.#starting.some((delivery) => delivery.state === DELIVERY_STATE.STARTED)
-    );
+  /** Resolves when everything that was said so far is answered, or never will be, or the time limit of a request is over. */
+  whenAnswered(): Promise<void> {
+    this.#seal();
+    this.#send();
+    if (this.#unanswered.length === 0) return Promise.resolve();
+    const deadlineMs = this.#context.nowMs() + this.#timeoutMs;
+    this.#context.wakeAt(deadlineMs);
+    return new Promise((wake) => this.#waiters.push({ settleSeq: this.#lastSeq, deadlineMs, wake }));
+  }
+
+  /** Wakes those who have waited too long; returns the next deadline. */
+  tick(nowMs: number): number {
+    const waiters = this.#waiters;
+    while (waiters.length > 0 && waiters[0]!.deadlineMs <= nowMs) waiters.shift()!.wake();
+    return waiters[0]?.deadlineMs ?? Number.POSITIVE_INFINITY;
   }
 
   *#gathering(): IterableIterator<SettleBatch> {
@@ -233,7 +239,7 @@ export class Settlements {
   }
 
   #send(): void {
-    while (this.#sent < this.#unanswered.length && this.#channel.hasRoom)
+    while (this.#sent < this.#unanswered.length && this.#channel.isOpen)
       this.#channel.send(this.#unanswered.at(this.#sent++)!.bytes!);
   }
 
@@ -246,14 +252,15 @@ export class Settlements {
     this.#releases = null;
     this.#sent = 0;
     for (const batch of batches) batch.reject(null, error);
-    this.#checkIdle();
+    this.#wake(Number.POSITIVE_INFINITY);
   }
 
-  #checkIdle(): void {
-    if (this.#idleWaiters.length === 0 || !this.isIdle) return;
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = [];
-    for (const wake of waiters) wake();
+  /** `settleSeq` is Infinity when no answer will come any more. */
+  #wake(settleSeq: number): void {
+    if (this.#waiters.length === 0) return;
+    const waiters = this.#waiters;
+    this.#waiters = waiters.filter((waiter) => waiter.settleSeq > settleSeq);
+    for (const waiter of waiters) if (waiter.settleSeq <= settleSeq) waiter.wake();
   }
 }
 

@@ -19,8 +19,6 @@ export interface Transport {
   readonly bufferedBytes: number;
   /** Sends one binary message and keeps no copy: `frame` must not change afterwards. `taken` is called when the socket has passed it on. */
   send(frame: Uint8Array, taken?: () => void): void;
-  /** Closes with a close frame. */
-  close(code: number, reason: string): void;
   /** Drops the socket at once. */
   terminate(): void;
 }

@@ -1,8 +1,8 @@
 // hot path
 /** Deliveries that wait un-started, most urgent first, inside a priority in order of arrival. */
 import { LIMITS } from '@lovage/protocol';
-import { Deque } from './deque.js';
 import type { ActiveDelivery } from './delivery.js';
+import { Deque } from './deque.js';
 
 /** One FIFO a priority, made when it is first needed. */
 export class WaitingList {

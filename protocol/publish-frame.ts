@@ -19,6 +19,9 @@ import { assertName, isName } from './names.js';
 import { CLIENT_OPS } from './ops.js';
 
 const MESSAGE_FIELDS = 8;
+/** Where the numbers that are filled in late stand: behind the array's header, the op, and 0xcf each. */
+const FIRST_SEQ_AT = 3;
+const CONFIRMED_SEQ_AT = 12;
 
 /** What is wrong with a well-formed PUBLISH: the broker refuses the frame whole with this code. */
 export interface PublishProblem {
@@ -223,6 +226,13 @@ function invalid(field: string, expected: string, cause?: unknown): LovageError 
     cause,
     details: { field },
   });
+}
+
+/** Gives a frame of `PublishFrameWriter.finish` its numbers, for a producer that knows them only when it sends. */
+export function numberPublishFrame(frame: Uint8Array, firstSeq: number, confirmedSeq: number): void {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  view.setBigUint64(FIRST_SEQ_AT, BigInt(firstSeq));
+  view.setBigUint64(CONFIRMED_SEQ_AT, BigInt(confirmedSeq));
 }
 
 /** Gathers messages into one PUBLISH. `begin`, `add` any number of times, `finish`. */

@@ -1,0 +1,373 @@
+// hot path
+/**
+ * A consumer: the deliveries that it has got, and their handlers.
+ *
+ *     DELIVER -> waiting (most urgent first) --a handler is free--> running --done, ack, nack--> settled
+ *                   |                                                  |
+ *                   +-- RECALL, cancel, lost connection: forgotten     +-- taken back: its signal aborts
+ *
+ *     opening     CONSUME is under way                         -> open by its REPLY, ended by its ERROR
+ *     open        deliveries come; after a lost connection CONSUME is sent again
+ *     cancelling  nothing new is started, what runs goes on    -> ended when the last handler is done and its answer is on disk
+ *     ended
+ */
+import { CLIENT_OPS, LovageError, type WireDelivery } from '@lovage/protocol';
+import {
+  ActiveDelivery,
+  DELIVERY_STATE,
+  type Delivery,
+  type DeliveryOwner,
+  nackOfFailure,
+  type ParsedNack,
+} from './delivery.js';
+import { textOf } from './errors.js';
+import { type ConsumerOptions, parsePrefetch } from './options.js';
+import type { Requests } from './requests.js';
+import type { Settlements } from './settlements.js';
+import type { TagSet } from './tag-set.js';
+import { WaitingList } from './waiting-list.js';
+
+/** Returning settles the delivery, throwing returns it with backoff, unless it was settled by hand. */
+export type Handler = (delivery: Delivery) => unknown;
+
+/** Who works: a handler that is called, or a loop that calls `take` and is told when something has come. */
+export type Work =
+  | { readonly handler: Handler; readonly arrived?: never }
+  | { readonly handler?: never; readonly arrived: () => void };
+
+/** What `consume` gives. */
+export interface Consumer {
+  readonly queues: readonly string[];
+  /** Unsettled deliveries that the broker may have out here; 0 is unlimited. */
+  readonly prefetch: number;
+  /** Resolves when the consumer has ended: null after `cancel`, else why (QUEUE_DELETED, CLIENT_CLOSED, what CONSUME was refused with). */
+  readonly ended: Promise<LovageError | null>;
+  /** Changes the prefetch, 0-65,535, and with it the concurrency unless that was given. Resolves when the broker goes by it. */
+  setPrefetch(prefetch: number): Promise<void>;
+  /** Takes no more deliveries, gives back those that have not started, and waits for those that run and for their answers. Idempotent. */
+  cancel(): Promise<void>;
+}
+
+/** What a consumer needs of its client. */
+export interface ConsumerContext {
+  readonly requests: Requests;
+  readonly settlements: Settlements;
+  /** It has ended and nothing of it is left. */
+  forget(consumer: ActiveConsumer): void;
+}
+
+export class ActiveConsumer implements Consumer, DeliveryOwner {
+  readonly id: number;
+  readonly ended: Promise<LovageError | null>;
+  readonly #options: ConsumerOptions;
+  readonly #context: ConsumerContext;
+  readonly #settlements: Settlements;
+  readonly #work: Work;
+  #state: 'opening' | 'open' | 'cancelling' | 'ended' = 'opening';
+  #prefetch: number;
+  #concurrency: number;
+  readonly #waiting = new WaitingList();
+  /** List of those that are started and not settled. */
+  #started: ActiveDelivery | null = null;
+  #startedCount = 0;
+  /** Handlers at work. */
+  #running = 0;
+  #isPumping = false;
+  #end: (error: LovageError | null) => void = () => undefined;
+  #whenQuiet: (() => void)[] = [];
+  #cancelled: Promise<void> | null = null;
+
+  constructor(id: number, options: ConsumerOptions, work: Work, context: ConsumerContext) {
+    this.id = id;
+    this.#options = options;
+    this.#work = work;
+    this.#context = context;
+    this.#settlements = context.settlements;
+    this.#prefetch = options.fields.prefetch;
+    this.#concurrency = this.#concurrencyOf(this.#prefetch);
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  get queues(): readonly string[] {
+    return this.#options.fields.queues;
+  }
+
+  get prefetch(): number {
+    return this.#prefetch;
+  }
+
+  /** Deliveries that hold a credit, as far as is known here. */
+  get unsettled(): number {
+    return this.#waiting.size + this.#startedCount;
+  }
+
+  /** First CONSUME. Rejects with what it was refused with. */
+  async open(): Promise<void> {
+    try {
+      await this.#consume(true);
+      if (this.#state === 'opening') this.#state = 'open';
+    } catch (error) {
+      this.#finish(error as LovageError);
+      throw error;
+    }
+  }
+
+  /** CONSUME again, on a new connection or because the broker does not know the consumer. */
+  resubscribe(): void {
+    if (this.#state !== 'open') return;
+    this.#consume(false).catch((error: LovageError) => {
+      // Lost once more: the next connection brings another try.
+      if (error.code !== 'CONNECTION_LOST') this.#finish(error);
+    });
+  }
+
+  async setPrefetch(prefetch: number): Promise<void> {
+    this.#prefetch = parsePrefetch(prefetch);
+    this.#concurrency = this.#concurrencyOf(prefetch);
+    const what = `set the prefetch of the consumer of ${this.#names}`;
+    await this.#context.requests.send(what, CLIENT_OPS.PREFETCH, [this.id, prefetch], true);
+    this.#pump();
+  }
+
+  cancel(): Promise<void> {
+    this.#cancelled ??= this.#cancel();
+    return this.#cancelled;
+  }
+
+  /** A delivery has come. One that the broker sent before it heard of a cancel goes back by that cancel. */
+  deliver(wire: WireDelivery): void {
+    if (this.#state !== 'open' && this.#state !== 'opening') return;
+    const delivery = new ActiveDelivery(wire, this);
+    if (this.#running < this.#concurrency && this.#waiting.size === 0) this.#run(delivery);
+    else this.#waiting.add(delivery);
+    this.#work.arrived?.();
+  }
+
+  /** Starts the most urgent of those that wait, for a loop; null if none does. */
+  take(): ActiveDelivery | null {
+    const delivery = this.#waiting.take();
+    if (delivery !== null) this.#start(delivery);
+    return delivery;
+  }
+
+  /** RECALL: what has not started goes back. */
+  recall(tags: TagSet): void {
+    if (this.#waiting.size === 0) return;
+    for (const delivery of this.#waiting.remove(({ tag }) => tags.has(tag))) {
+      delivery.state = DELIVERY_STATE.LOST;
+      this.#settlements.release(delivery.tag);
+    }
+  }
+
+  settleByHand(delivery: ActiveDelivery, nack: ParsedNack | null): Promise<void> {
+    if (delivery.state === DELIVERY_STATE.DETACHED) return Promise.resolve();
+    if (delivery.state !== DELIVERY_STATE.STARTED) return Promise.reject(refusal(delivery));
+    this.#settled(delivery);
+    if (nack === null || this.#options.fields.ack !== 'late') return this.#settlements.ackAwaited(delivery.wire.tag);
+    return this.#settlements.nackAwaited(delivery.wire.tag, nack);
+  }
+
+  /**
+   * The session goes on and holds these tags; all other deliveries were taken back. With null the session is over. `error` is what
+   * handlers are told.
+   */
+  resumed(held: TagSet | null, error: LovageError): void {
+    this.#forgetWaiting();
+    for (let delivery = this.#started; delivery !== null; ) {
+      const { next } = delivery;
+      if (held === null || !held.has(delivery.wire.tag)) this.#lose(delivery, held === null, error);
+      delivery = next;
+    }
+    this.#pump();
+  }
+
+  /** REFUSED: these deliveries were started in vain. */
+  refused(tags: TagSet, error: LovageError): void {
+    for (let delivery = this.#started; delivery !== null; ) {
+      const { next } = delivery;
+      if (tags.has(delivery.wire.tag)) this.#lose(delivery, false, error);
+      delivery = next;
+    }
+  }
+
+  /** Every tag with a handler that is not settled. */
+  *startedTags(): IterableIterator<number> {
+    for (let delivery = this.#started; delivery !== null; delivery = delivery.next) yield delivery.wire.tag;
+  }
+
+  /** The broker has ended it, or the client is closed. */
+  end(error: LovageError): void {
+    if (error.code === 'CLIENT_CLOSED') this.resumed(null, error);
+    this.#finish(error);
+  }
+
+  get #names(): string {
+    const { queues } = this;
+    return `queue "${queues[0]}"${queues.length > 1 ? ` and ${queues.length - 1} more` : ''}`;
+  }
+
+  /** A loop takes for itself. */
+  #concurrencyOf(prefetch: number): number {
+    if (this.#work.handler === undefined) return 0;
+    return this.#options.concurrency ?? (prefetch === 0 ? Number.POSITIVE_INFINITY : prefetch);
+  }
+
+  #consume(isRepeatable: boolean): Promise<unknown> {
+    const options = { ...this.#options.fields, prefetch: this.#prefetch };
+    return this.#context.requests.send(`consume ${this.#names}`, CLIENT_OPS.CONSUME, [this.id, options], isRepeatable);
+  }
+
+  async #cancel(): Promise<void> {
+    if (this.#state === 'ended') return;
+    this.#state = 'cancelling';
+    this.#forgetWaiting();
+    // A lost connection cancels as well: nobody sends CONSUME again.
+    const answered = this.#context.requests
+      .send(`cancel the consumer of ${this.#names}`, CLIENT_OPS.CANCEL, [this.id], false)
+      .catch(() => undefined);
+    await this.#quiet();
+    await Promise.all([answered, this.#settlements.whenAnswered()]);
+    this.#finish(null);
+  }
+
+  #quiet(): Promise<void> {
+    if (this.#running === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#whenQuiet.push(resolve));
+  }
+
+  #finish(error: LovageError | null): void {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    this.#forgetWaiting();
+    this.#end(error);
+    this.#forgetIfDone();
+  }
+
+  #start(delivery: ActiveDelivery): void {
+    delivery.state = DELIVERY_STATE.STARTED;
+    this.#link(delivery);
+    if (this.#options.fields.ack !== 'none') this.#settlements.start(delivery);
+  }
+
+  #run(delivery: ActiveDelivery): void {
+    this.#start(delivery);
+    this.#running++;
+    let result: unknown;
+    try {
+      result = this.#work.handler?.(delivery);
+    } catch (error) {
+      return this.#failed(delivery, error);
+    }
+    if (!isThenable(result)) return this.#done(delivery);
+    result.then(
+      () => this.#done(delivery),
+      (error: unknown) => this.#failed(delivery, error),
+    );
+  }
+
+  #done(delivery: ActiveDelivery): void {
+    if (delivery.state === DELIVERY_STATE.STARTED) {
+      this.#settled(delivery);
+      this.#settlements.ack(delivery.wire.tag);
+    }
+    this.#free();
+  }
+
+  #failed(delivery: ActiveDelivery, error: unknown): void {
+    if (delivery.state === DELIVERY_STATE.STARTED) {
+      this.#settled(delivery);
+      if (this.#options.fields.ack === 'late') this.#settlements.nack(delivery.wire.tag, nackOfFailure(textOf(error)));
+      else this.#settlements.ack(delivery.wire.tag);
+    }
+    this.#report(error, delivery);
+    this.#free();
+  }
+
+  #report(error: unknown, delivery: Delivery): void {
+    try {
+      this.#options.onError?.(error, delivery);
+    } catch {
+      // Whoever is told of a failure has nobody to tell of his own.
+    }
+  }
+
+  /** A handler is done. */
+  #free(): void {
+    this.#running--;
+    if (this.#running === 0 && this.#whenQuiet.length > 0) {
+      for (const resolve of this.#whenQuiet.splice(0)) resolve();
+    }
+    this.#pump();
+    if (this.#state === 'ended') this.#forgetIfDone();
+  }
+
+  #pump(): void {
+    if (this.#isPumping || this.#waiting.size === 0) return;
+    this.#isPumping = true;
+    while (this.#running < this.#concurrency) {
+      const delivery = this.#waiting.take();
+      if (delivery === null) break;
+      this.#run(delivery);
+    }
+    this.#isPumping = false;
+  }
+
+  #settled(delivery: ActiveDelivery): void {
+    delivery.state = DELIVERY_STATE.SETTLED;
+    this.#unlink(delivery);
+  }
+
+  /** The broker does not hold it for this client any more. */
+  #lose(delivery: ActiveDelivery, isOver: boolean, error: LovageError): void {
+    const wasSettled =
+      this.#options.fields.ack === 'none' ||
+      (this.#options.fields.ack === 'early' &&
+        delivery.startSeq !== 0 &&
+        delivery.startSeq <= this.#settlements.answeredSeq);
+    this.#unlink(delivery);
+    if (isOver && wasSettled && error.code !== 'CLIENT_CLOSED') {
+      delivery.state = DELIVERY_STATE.DETACHED;
+    } else {
+      delivery.state = DELIVERY_STATE.LOST;
+      delivery.abort(error);
+    }
+  }
+
+  #forgetWaiting(): void {
+    if (this.#waiting.size === 0) return;
+    for (const delivery of this.#waiting.remove(() => true)) delivery.state = DELIVERY_STATE.LOST;
+  }
+
+  #forgetIfDone(): void {
+    if (this.#running === 0 && this.#startedCount === 0) this.#context.forget(this);
+  }
+
+  #link(delivery: ActiveDelivery): void {
+    delivery.next = this.#started;
+    if (this.#started !== null) this.#started.previous = delivery;
+    this.#started = delivery;
+    this.#startedCount++;
+  }
+
+  #unlink(delivery: ActiveDelivery): void {
+    const { next, previous } = delivery;
+    if (previous === null) this.#started = next;
+    else previous.next = next;
+    if (next !== null) next.previous = previous;
+    delivery.next = null;
+    delivery.previous = null;
+    this.#startedCount--;
+    if (this.#state === 'ended') this.#forgetIfDone();
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}
+
+function refusal(delivery: ActiveDelivery): LovageError {
+  if (delivery.state === DELIVERY_STATE.SETTLED) return new LovageError('ALREADY_SETTLED');
+  return delivery.lossError ?? new LovageError('SUPERSEDED');
+}

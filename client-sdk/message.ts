@@ -1,0 +1,98 @@
+// hot path
+/** What a caller gives to `publish`, made into the fields of a message on the wire. */
+import { CONTENT_TYPES, type Durability, encodeValue, LovageError, type MessageFields } from '@lovage/protocol';
+import { invalidArgument } from './errors.js';
+
+/** How a message is to be kept and delivered. A value out of range rejects INVALID_ARGUMENT with the option in `details.field`. */
+export interface PublishOptions {
+  /** 0-255, 255 most urgent. Default: the queue's `defaultPriority`, which is 0 unless it was declared otherwise. */
+  readonly priority?: number | undefined;
+  /** For the consumer: values that MessagePack has, at most 64 KiB of them encoded, else HEADERS_TOO_LARGE. */
+  readonly headers?: Readonly<Record<string, unknown>> | undefined;
+  /** ms during which it is not delivered; it waits in the broker and holds no credit. 0-315,360,000,000, default 0. */
+  readonly delayMs?: number | undefined;
+  /** ms after which it is dropped if nobody has got it by then. 1-315,360,000,000. Default: the queue's `messageTtlMs`. */
+  readonly expiresInMs?: number | undefined;
+  /** The second message of a key within the queue's window is not stored: `receipt.duplicate`. At most 200 bytes of UTF-8. */
+  readonly dedupKey?: string | undefined;
+  /** `disk` (default): confirmed when the broker has it as safe as its `--sync` says. `memory`: never written, gone when the broker ends. */
+  readonly durability?: 'disk' | 'memory' | undefined;
+  /** At most 200 characters of printable ASCII. Default: `text/plain` for a string, `application/msgpack` for a value, none for bytes. */
+  readonly contentType?: string | undefined;
+}
+
+/** A message of `publishMany`. */
+export interface PublishMessage extends PublishOptions {
+  /** Bytes as they are, text as UTF-8, anything else as MessagePack. */
+  readonly body: unknown;
+}
+
+/** What a confirm says. */
+export interface Receipt {
+  /** The message's number in the broker; of a duplicate, the number of the first. */
+  readonly id: number;
+  /** True if a message of the same `dedupKey` was there and this one was not stored. */
+  readonly duplicate: boolean;
+  /** What the confirm rests on: `disk`, `interval` or `never` as the broker syncs, or `memory`. */
+  readonly durability: Durability;
+}
+
+/** Bounds that WELCOME tells. */
+export interface MessageLimits {
+  readonly bodyBytesMax: number;
+  readonly headerBytesMax: number;
+}
+
+const NO_OPTIONS: PublishOptions = {};
+const textEncoder = new TextEncoder();
+
+/** Throws INVALID_ARGUMENT, BODY_TOO_LARGE or HEADERS_TOO_LARGE. What `PublishFrameWriter.add` checks is left to it. */
+export function messageFields(
+  target: string,
+  body: unknown,
+  options: PublishOptions = NO_OPTIONS,
+  limits: MessageLimits,
+): MessageFields {
+  const { priority, headers, delayMs, expiresInMs, dedupKey, contentType } = options;
+  if (priority !== undefined && !(priority >= 0))
+    throw invalidArgument('priority', priority, 'a whole number from 0 to 255');
+  if (expiresInMs !== undefined && !(expiresInMs >= 1))
+    throw invalidArgument('expiresInMs', expiresInMs, 'a whole number from 1');
+  if (dedupKey !== undefined && typeof dedupKey !== 'string') throw invalidArgument('dedupKey', dedupKey, 'text');
+  if (contentType !== undefined && typeof contentType !== 'string')
+    throw invalidArgument('contentType', contentType, 'text');
+  const isText = typeof body === 'string';
+  const isBytes = !isText && body instanceof Uint8Array;
+  return {
+    target,
+    priority: priority ?? -1,
+    delayMs: delayMs ?? 0,
+    expiresInMs: expiresInMs ?? 0,
+    dedupKey: dedupKey ?? null,
+    contentType: contentType ?? (isText ? CONTENT_TYPES.text : isBytes ? null : CONTENT_TYPES.value),
+    headers: headers === undefined ? null : encodeHeaders(headers, limits.headerBytesMax),
+    body: isText
+      ? boundedText(body, limits.bodyBytesMax)
+      : boundedBytes(isBytes ? body : encodeValue(body), limits.bodyBytesMax),
+  };
+}
+
+/** A character has three bytes of UTF-8 at most (a surrogate pair, which counts two, has four). */
+function boundedText(text: string, bytesMax: number): string | Uint8Array {
+  return text.length * 3 <= bytesMax ? text : boundedBytes(textEncoder.encode(text), bytesMax);
+}
+
+function boundedBytes(body: Uint8Array, bytesMax: number): Uint8Array {
+  if (body.length <= bytesMax) return body;
+  const message = `Cannot publish: the body has ${body.length} bytes, expected at most ${bytesMax}`;
+  throw new LovageError('BODY_TOO_LARGE', message, { details: { bytes: body.length, bytesMax } });
+}
+
+function encodeHeaders(headers: Readonly<Record<string, unknown>>, bytesMax: number): Uint8Array {
+  if (typeof headers !== 'object' || headers === null || Array.isArray(headers))
+    throw invalidArgument('headers', headers, 'an object');
+  const bytes = encodeValue(headers);
+  if (bytes.length <= bytesMax) return bytes;
+  const message = `Cannot publish: the headers have ${bytes.length} bytes, expected at most ${bytesMax}`;
+  throw new LovageError('HEADERS_TOO_LARGE', message, { details: { bytes: bytes.length, bytesMax } });
+}

@@ -1,0 +1,292 @@
+// hot path
+/**
+ * Publishes on their way to the broker's disk.
+ *
+ *     publish() -> gathering frame --flush--> [unsent] --send--> [sent, unanswered] --CONFIRM, REJECT--> gone
+ *                                                ^                     |
+ *                                                +--- connection lost -+   (the same bytes again: the broker drops what it has)
+ *
+ * Whatever one turn brings goes into one frame, or several when it is much. Numbers are given when a frame is first sent, so a frame that never
+ * was can be given up without a gap.
+ */
+import {
+  type Durability,
+  FrameWriter,
+  LovageError,
+  numberPublishFrame,
+  PUBLISH_FLAGS,
+  PublishFrameWriter,
+} from '@lovage/protocol';
+import type { Channel, SenderContext } from './channel.js';
+import { Deque } from './deque.js';
+import { invalidArgument } from './errors.js';
+import {
+  type MessageLimits,
+  messageFields,
+  type PublishMessage,
+  type PublishOptions,
+  type Receipt,
+} from './message.js';
+import type { ClientOptions } from './options.js';
+import { OutgoingFrame } from './outgoing-frame.js';
+
+/** A frame this large is sent at once, so that the broker works on it while the rest is gathered. */
+const FRAME_BYTES = 262_144;
+
+type PublisherOptions = Pick<
+  ClientOptions,
+  'publishTimeoutMs' | 'publishBufferMessages' | 'publishBufferBytes' | 'autoDeclare'
+>;
+
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #context: SenderContext;
+  readonly #channel: Channel;
+  readonly #writer = new PublishFrameWriter(new FrameWriter(65_536));
+  #gathering: OutgoingFrame | null = null;
+  /** Finished frames, oldest first: the first `#sent` of them are with the present connection. */
+  readonly #frames = new Deque<OutgoingFrame>();
+  #sent = 0;
+  #lastSeq = 0;
+  /** Messages and bytes in `#frames` and in the gathering frame. */
+  #messages = 0;
+  #bytes = 0;
+  #limits: MessageLimits = { bodyBytesMax: 0, headerBytesMax: 0 };
+  #endError: LovageError | null = null;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(options: PublisherOptions, context: SenderContext) {
+    this.#options = options;
+    this.#context = context;
+    this.#channel = context.channel;
+  }
+
+  publish(queue: string, body: unknown, options?: PublishOptions): Promise<Receipt> {
+    try {
+      this.#reserve(1);
+      return this.#add(queue, body, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async publishMany(queue: string, messages: readonly PublishMessage[]): Promise<Receipt[]> {
+    if (!Array.isArray(messages)) throw invalidArgument('messages', messages, 'an array');
+    if (messages.length === 0) return [];
+    this.#reserve(messages.length);
+    const promises: Promise<Receipt>[] = [];
+    for (const message of messages) {
+      try {
+        promises.push(this.#add(queue, message?.body, message));
+      } catch (error) {
+        promises.push(Promise.reject(error));
+      }
+    }
+    const outcomes = await Promise.allSettled(promises);
+    const failed = outcomes.filter((outcome) => outcome.status === 'rejected');
+    if (failed.length > 0) throw firstFailure(outcomes, failed.length);
+    return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<Receipt>).value);
+  }
+
+  /** CONFIRM and DUPLICATE. */
+  confirmed(firstSeq: number, count: number, firstId: number, duplicate: boolean, durability: Durability): void {
+    this.#answer(firstSeq, count, (frame, index, i) =>
+      frame.confirm(index, { id: firstId + i, duplicate, durability }),
+    );
+  }
+
+  /** REJECT. */
+  rejected(firstSeq: number, count: number, error: LovageError): void {
+    this.#answer(firstSeq, count, (frame, index) => frame.reject(index, error));
+  }
+
+  /** Sends what has gathered, as far as the connection has room. */
+  flush(): void {
+    this.#seal();
+    this.#send();
+  }
+
+  /** The connection is lost. What nobody waits for any more is not sent again. */
+  disconnected(): void {
+    this.#sent = 0;
+    this.#seal();
+    this.#retain((frame) => frame.waiting > 0);
+  }
+
+  /** A connection stands; everything unanswered is sent again. */
+  welcomed(limits: MessageLimits): void {
+    this.#limits = limits;
+    this.#sent = 0;
+    this.flush();
+  }
+
+  /** No more publishes, and nobody waits for ever: the client is closed. */
+  ended(error: LovageError): void {
+    this.#endError = error;
+    this.#seal();
+    for (const frame of this.#frames.toArray()) frame.giveUp(error);
+    this.#retain(() => false);
+  }
+
+  /** Gives up what is past its deadline; returns the next deadline. */
+  tick(nowMs: number): number {
+    let next = Number.POSITIVE_INFINITY;
+    let hasUnsent = false;
+    for (let i = 0; i < this.#frames.length; i++) {
+      const frame = this.#frames.at(i)!;
+      if (frame.deadlineMs > nowMs) {
+        next = frame.deadlineMs;
+        break;
+      }
+      if (frame.firstSeq === 0) hasUnsent = true;
+      if (frame.waiting > 0) frame.giveUp(this.#timeout(frame));
+    }
+    if (hasUnsent) this.#retain((frame) => frame.firstSeq !== 0 || frame.deadlineMs > nowMs);
+    else this.#wakeIfIdle();
+    return next;
+  }
+
+  /** Resolves when every caller has been told. */
+  whenIdle(): Promise<void> {
+    if (this.#isIdle) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  get #isIdle(): boolean {
+    if (this.#gathering !== null) return false;
+    for (let i = 0; i < this.#frames.length; i++) if (this.#frames.at(i)!.waiting > 0) return false;
+    return true;
+  }
+
+  /** Throws unless so many more messages may wait. */
+  #reserve(count: number): void {
+    if (this.#endError !== null) throw this.#endError;
+    const { publishBufferMessages, publishBufferBytes } = this.#options;
+    const bytes = this.#bytes + (this.#gathering === null ? 0 : this.#writer.bytes);
+    if (this.#messages + count <= publishBufferMessages && (this.#messages === 0 || bytes < publishBufferBytes)) return;
+    const message = `Cannot publish: ${this.#messages} messages in ${bytes} bytes wait for their confirm, expected room for ${count} more (publishBufferMessages ${publishBufferMessages}, publishBufferBytes ${publishBufferBytes})`;
+    throw new LovageError('PUBLISH_BUFFER_FULL', message, { details: { messages: this.#messages, bytes } });
+  }
+
+  #add(queue: string, body: unknown, options: PublishOptions | undefined): Promise<Receipt> {
+    const fields = messageFields(queue, body, options, this.#limits);
+    const frame = this.#frameFor(this.#flagsOf(options?.durability));
+    try {
+      this.#writer.add(fields);
+    } catch (error) {
+      if (frame.count === 0) this.#gathering = null;
+      throw error;
+    }
+    this.#messages++;
+    const promise = frame.add();
+    if (this.#writer.bytes >= FRAME_BYTES || this.#writer.isFull) this.flush();
+    return promise;
+  }
+
+  #flagsOf(durability: unknown): number {
+    const flags = this.#options.autoDeclare ? PUBLISH_FLAGS.AUTO_DECLARE : 0;
+    if (durability === undefined || durability === 'disk') return flags;
+    if (durability === 'memory') return flags | PUBLISH_FLAGS.MEMORY;
+    throw invalidArgument('durability', durability, 'disk or memory');
+  }
+
+  #frameFor(flags: number): OutgoingFrame {
+    if (this.#gathering !== null) {
+      if (this.#gathering.flags === flags) return this.#gathering;
+      this.#seal();
+    }
+    const deadlineMs = this.#context.nowMs() + this.#options.publishTimeoutMs;
+    this.#context.wakeAt(deadlineMs);
+    this.#gathering = new OutgoingFrame(flags, deadlineMs);
+    this.#writer.begin(0, flags);
+    this.#channel.requestFlush();
+    return this.#gathering;
+  }
+
+  #seal(): void {
+    const frame = this.#gathering;
+    if (frame === null) return;
+    this.#gathering = null;
+    frame.bytes = this.#writer.finish(0);
+    this.#bytes += frame.bytes.length;
+    this.#frames.push(frame);
+  }
+
+  #send(): void {
+    while (this.#sent < this.#frames.length && this.#channel.hasRoom) {
+      const frame = this.#frames.at(this.#sent++)!;
+      if (frame.firstSeq === 0) this.#number(frame);
+      this.#channel.send(frame.bytes!);
+    }
+  }
+
+  /** Everything below the oldest frame that is kept will not be sent again. */
+  #number(frame: OutgoingFrame): void {
+    frame.firstSeq = this.#lastSeq + 1;
+    this.#lastSeq += frame.count;
+    const oldest = this.#frames.at(0)!;
+    numberPublishFrame(frame.bytes!, frame.firstSeq, oldest.firstSeq - 1);
+  }
+
+  #answer(firstSeq: number, count: number, visit: (frame: OutgoingFrame, index: number, i: number) => void): void {
+    const frames = this.#frames;
+    for (let at = 0, i = 0; at < frames.length && i < count; at++) {
+      const frame = frames.at(at)!;
+      if (frame.firstSeq === 0) break;
+      // Below the frame lies what was given up.
+      i = Math.max(i, frame.firstSeq - firstSeq);
+      for (let index = firstSeq + i - frame.firstSeq; index < frame.count && i < count; index++, i++)
+        visit(frame, index, i);
+    }
+    this.#dropAnswered();
+  }
+
+  #dropAnswered(): void {
+    for (;;) {
+      const oldest = this.#frames.at(0);
+      if (oldest === undefined || oldest.unanswered > 0) break;
+      this.#frames.shift();
+      if (this.#sent > 0) this.#sent--;
+      this.#forget(oldest);
+    }
+    this.#wakeIfIdle();
+  }
+
+  /** Only while nothing is sent, or for frames that were not. */
+  #retain(keeps: (frame: OutgoingFrame) => boolean): void {
+    this.#frames.retain((frame) => {
+      if (keeps(frame)) return true;
+      this.#forget(frame);
+      return false;
+    });
+    this.#wakeIfIdle();
+  }
+
+  #forget(frame: OutgoingFrame): void {
+    this.#messages -= frame.count;
+    this.#bytes -= frame.bytes!.length;
+  }
+
+  #timeout(frame: OutgoingFrame): LovageError {
+    const { publishTimeoutMs } = this.#options;
+    const state = frame.firstSeq === 0 ? 'it was not sent and will not be' : 'it was sent and may still arrive';
+    const message = `Cannot publish: no confirm within ${publishTimeoutMs} ms; ${state}`;
+    return new LovageError('PUBLISH_TIMEOUT', message, { details: { wasSent: frame.firstSeq !== 0 } });
+  }
+
+  #wakeIfIdle(): void {
+    if (this.#idleWaiters.length === 0 || !this.#isIdle) return;
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}
+
+/** One error for a batch: the first message's, telling which that was and how many have failed. */
+function firstFailure(outcomes: readonly PromiseSettledResult<Receipt>[], failed: number): unknown {
+  const index = outcomes.findIndex((outcome) => outcome.status === 'rejected');
+  const cause: unknown = (outcomes[index] as PromiseRejectedResult).reason;
+  if (!(cause instanceof LovageError)) return cause;
+  const message = `${cause.message} (message ${index} of ${outcomes.length}; ${failed} failed, the others are taken)`;
+  return new LovageError(cause.code, message, { cause, details: { ...cause.details, index, failed } });
+}
