@@ -44,7 +44,8 @@ export class FrameWriter {
 
   /** A copy of what was written, exactly as long; the buffer is used again. */
   copy(): Uint8Array {
-    const frame = this.bytes.slice(0, this.length);
+    // `slice` of a Buffer, which `Allocate` may give, would be a view.
+    const frame = new Uint8Array(this.bytes.subarray(0, this.length));
     this.length = 0;
     if (this.bytes.length > KEPT_BYTES_MAX) this.bytes = this.#allocate(this.#firstBytes);
     return frame;

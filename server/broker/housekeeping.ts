@@ -125,7 +125,9 @@ export class Housekeeping {
   #copy(id: number, segment: number, offset: number, body: Uint8Array, start: number): void {
     const message = this.#engine.movable(id, segment, offset);
     if (message === null) return;
-    this.#copies.push({ id, segment, offset, payload: body.slice(start, start + message.length) });
+    // A copy: `body` is the reader's, and `slice` of a Buffer would only be another view of it.
+    const payload = new Uint8Array(body.subarray(start, start + message.length));
+    this.#copies.push({ id, segment, offset, payload });
     this.#copiedBytes += message.length;
   }
 

@@ -137,7 +137,7 @@ export class Publishing {
 
   #insertInMemory(record: PublishRecord): void {
     const { memoryFrames } = this.#state.table;
-    const frame = memoryFrames.add(record.batch.bytes.slice());
+    const frame = memoryFrames.add(new Uint8Array(record.batch.bytes));
     this.insert(record, this.#targets, frame, 0, true);
     memoryFrames.release(frame);
   }
