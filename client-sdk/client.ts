@@ -184,6 +184,8 @@ export class Client {
     this.#isClosing = true;
     await Promise.all([...this.#consumers.values()].map((consumer) => consumer.cancel()));
     await this.#publisher.whenIdle();
+    // Answers that were given by hand, after their consumer had ended.
+    await this.#settlements.whenAnswered();
     this.#connection.leave();
     for await (const { state } of this.status) if (state === 'closed') return;
   }
@@ -249,6 +251,7 @@ export class Client {
     this.#publisher.disconnected();
     this.#settlements.disconnected();
     this.#requests.disconnected();
+    for (const consumer of this.#consumers.values()) consumer.disconnected();
   }
 
   #ended(error: LovageError): void {
@@ -259,7 +262,7 @@ export class Client {
     this.#publisher.ended(error);
     this.#settlements.ended(error);
     this.#requests.ended(error);
-    for (const consumer of [...this.#consumers.values()]) consumer.end(error);
+    for (const consumer of [...this.#consumers.values()]) consumer.abandon(error);
   }
 }
 
@@ -268,8 +271,9 @@ function nowMs(): number {
 }
 
 function checkedUrl(url: string): string {
-  const isUrl = typeof url === 'string' && URL.canParse(url);
-  if (!isUrl || !['ws:', 'wss:'].includes(new URL(url).protocol))
+  const parsed = typeof url === 'string' && URL.canParse(url) ? new URL(url) : null;
+  // WebSockets have no fragments (RFC 6455 section 3).
+  if (parsed === null || !['ws:', 'wss:'].includes(parsed.protocol) || url.includes('#'))
     throw invalidArgument('url', url, 'ws://host:port or wss://host:port');
   return url;
 }

@@ -78,7 +78,9 @@ export class Connection implements Channel {
   #isWelcomed = false;
   #isFlushing = false;
   #isLeaving = false;
+  /** Attempts since a connection last stood for a while. */
   #attempt = 0;
+  #welcomedMs = 0;
   #error: LovageError | null = null;
   #heartbeatMs = 0;
   /** Times, Infinity when not running. */
@@ -108,8 +110,9 @@ export class Connection implements Channel {
     else transport.send(frame, this.#flushSoon);
   }
 
+  /** Without a connection as well: what one turn brings belongs together, also when it has to wait. */
   requestFlush(): void {
-    if (this.#isFlushing || !this.#isWelcomed) return;
+    if (this.#isFlushing) return;
     this.#isFlushing = true;
     this.#context.platform.schedule(this.#flush);
   }
@@ -137,6 +140,7 @@ export class Connection implements Channel {
   /** Says GOODBYE; the broker closes. */
   leave(): void {
     if (this.#transport === null || !this.#isWelcomed) return this.end(null);
+    this.flush();
     this.#isLeaving = true;
     this.#transport.send(encodeFrame([CLIENT_OPS.GOODBYE]));
     this.#giveUpMs = this.#context.nowMs() + GOODBYE_MS;
@@ -199,7 +203,7 @@ export class Connection implements Channel {
   #welcomed(welcome: Welcome): void {
     this.#isWelcomed = true;
     this.#giveUpMs = Number.POSITIVE_INFINITY;
-    this.#attempt = 0;
+    this.#welcomedMs = this.#heardMs;
     this.#heartbeatMs = welcome.heartbeatMs;
     this.#beatMs = this.#heardMs + welcome.heartbeatMs;
     this.#context.wakeAt(this.#beatMs);
@@ -245,7 +249,10 @@ export class Connection implements Channel {
     if (wasWelcomed) this.#events.lost(error);
     if (isFirst || reconnect === null || this.#isLeaving || FINAL.has(error.code)) return this.end(error);
     if (wasWelcomed) this.status.enter('reconnecting', error);
-    this.#retryMs = this.#context.nowMs() + backoffMs(reconnect, this.#attempt++, Math.random());
+    const nowMs = this.#context.nowMs();
+    // A broker that welcomes and then ends the connection each time is no reason to hurry.
+    if (wasWelcomed && nowMs - this.#welcomedMs >= reconnect.delayMsMax) this.#attempt = 0;
+    this.#retryMs = nowMs + backoffMs(reconnect, this.#attempt++, Math.random());
     this.#context.wakeAt(this.#retryMs);
   }
 

@@ -6,12 +6,16 @@
  *                   |                                                  |
  *                   +-- RECALL, cancel, lost connection: forgotten     +-- taken back: its signal aborts
  *
+ * In ack mode `none` a delivery is settled when it is sent: nobody else will get it, so what waits is kept and handled, whatever happens to the
+ * connection.
+ *
  *     opening     CONSUME is under way                         -> open by its REPLY, ended by its ERROR
  *     open        deliveries come; after a lost connection CONSUME is sent again
- *     cancelling  nothing new is started, what runs goes on    -> ended when the last handler is done and its answer is on disk
+ *     cancelling  nothing new comes, what runs goes on         -> ended when the last handler is done and its answer is on disk
  *     ended
  */
 import { CLIENT_OPS, LovageError, type WireDelivery } from '@lovage/protocol';
+import { ignore } from './captured-promise.js';
 import {
   ActiveDelivery,
   DELIVERY_STATE,
@@ -73,6 +77,9 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   /** Handlers at work. */
   #running = 0;
   #isPumping = false;
+  /** A CONSUME of `resubscribe` is under way. */
+  #isResubscribing = false;
+  #isAbandoned = false;
   #end: (error: LovageError | null) => void = () => undefined;
   #whenQuiet: (() => void)[] = [];
   #cancelled: Promise<void> | null = null;
@@ -109,18 +116,25 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
       await this.#consume(true);
       if (this.#state === 'opening') this.#state = 'open';
     } catch (error) {
-      this.#finish(error as LovageError);
+      this.#refused(error as LovageError);
       throw error;
     }
   }
 
   /** CONSUME again, on a new connection or because the broker does not know the consumer. */
   resubscribe(): void {
-    if (this.#state !== 'open') return;
-    this.#consume(false).catch((error: LovageError) => {
-      // Lost once more: the next connection brings another try.
-      if (error.code !== 'CONNECTION_LOST') this.#finish(error);
-    });
+    if (this.#state !== 'open' || this.#isResubscribing) return;
+    this.#isResubscribing = true;
+    this.#consume(false).then(
+      () => {
+        this.#isResubscribing = false;
+      },
+      (error: LovageError) => {
+        this.#isResubscribing = false;
+        // Lost once more: the next connection brings another try. Or the broker knows the consumer after all.
+        if (error.code !== 'CONNECTION_LOST' && error.code !== 'CONSUMER_EXISTS') this.#refused(error);
+      },
+    );
   }
 
   async setPrefetch(prefetch: number): Promise<void> {
@@ -136,9 +150,12 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     return this.#cancelled;
   }
 
-  /** A delivery has come. One that the broker sent before it heard of a cancel goes back by that cancel. */
+  /** A delivery has come. One that the broker sent before it heard of a cancel goes back by that cancel, unless it was settled by being sent. */
   deliver(wire: WireDelivery): void {
-    if (this.#state !== 'open' && this.#state !== 'opening') return;
+    if (this.#state === 'cancelling' || this.#state === 'ended') {
+      if (!this.#isSettledWhenSent) return;
+      if (this.#state === 'ended' || this.#work.handler === undefined) return this.#settlements.ack(wire.tag);
+    }
     const delivery = new ActiveDelivery(wire, this);
     if (this.#running < this.#concurrency && this.#waiting.size === 0) this.#run(delivery);
     else this.#waiting.add(delivery);
@@ -154,7 +171,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
 
   /** RECALL: what has not started goes back. */
   recall(tags: TagSet): void {
-    if (this.#waiting.size === 0) return;
+    if (this.#waiting.size === 0 || this.#isSettledWhenSent) return;
     for (const delivery of this.#waiting.remove(({ tag }) => tags.has(tag))) {
       delivery.state = DELIVERY_STATE.LOST;
       this.#settlements.release(delivery.tag);
@@ -163,10 +180,15 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
 
   settleByHand(delivery: ActiveDelivery, nack: ParsedNack | null): Promise<void> {
     if (delivery.state === DELIVERY_STATE.DETACHED) return Promise.resolve();
-    if (delivery.state !== DELIVERY_STATE.STARTED) return Promise.reject(refusal(delivery));
+    if (delivery.state !== DELIVERY_STATE.STARTED) return rejection(refusal(delivery));
     this.#settled(delivery);
     if (nack === null || this.#options.fields.ack !== 'late') return this.#settlements.ackAwaited(delivery.wire.tag);
     return this.#settlements.nackAwaited(delivery.wire.tag, nack);
+  }
+
+  /** The connection is lost: the broker gives what has not started to others. */
+  disconnected(): void {
+    if (!this.#isSettledWhenSent) this.#forgetWaiting();
   }
 
   /**
@@ -174,10 +196,14 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
    * handlers are told.
    */
   resumed(held: TagSet | null, error: LovageError): void {
-    this.#forgetWaiting();
+    if (this.#isSettledWhenSent) this.#detachWaiting(held);
+    else this.#forgetWaiting();
     for (let delivery = this.#started; delivery !== null; ) {
       const { next } = delivery;
-      if (held === null || !held.has(delivery.wire.tag)) this.#lose(delivery, held === null, error);
+      if (held === null || !held.has(delivery.wire.tag)) {
+        if (this.#isSettledAtBroker(delivery)) this.#detach(delivery);
+        else this.#lose(delivery, error);
+      }
       delivery = next;
     }
     this.#pump();
@@ -187,7 +213,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   refused(tags: TagSet, error: LovageError): void {
     for (let delivery = this.#started; delivery !== null; ) {
       const { next } = delivery;
-      if (tags.has(delivery.wire.tag)) this.#lose(delivery, false, error);
+      if (tags.has(delivery.wire.tag)) this.#lose(delivery, error);
       delivery = next;
     }
   }
@@ -197,10 +223,25 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     for (let delivery = this.#started; delivery !== null; delivery = delivery.next) yield delivery.wire.tag;
   }
 
-  /** The broker has ended it, or the client is closed. */
+  /** The broker has ended it. What runs goes on. */
   end(error: LovageError): void {
-    if (error.code === 'CLIENT_CLOSED') this.resumed(null, error);
     this.#finish(error);
+  }
+
+  /** The client is at its end: nobody will hear what handlers do from here on, and nobody waits for them. */
+  abandon(error: LovageError): void {
+    this.#isAbandoned = true;
+    this.#finish(error);
+    for (let delivery = this.#started; delivery !== null; ) {
+      const { next } = delivery;
+      this.#lose(delivery, error);
+      delivery = next;
+    }
+    this.#wakeQuiet();
+  }
+
+  get #isSettledWhenSent(): boolean {
+    return this.#options.fields.ack === 'none';
   }
 
   get #names(): string {
@@ -220,21 +261,41 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   }
 
   async #cancel(): Promise<void> {
-    if (this.#state === 'ended') return;
-    this.#state = 'cancelling';
-    this.#forgetWaiting();
-    // A lost connection cancels as well: nobody sends CONSUME again.
-    const answered = this.#context.requests
-      .send(`cancel the consumer of ${this.#names}`, CLIENT_OPS.CANCEL, [this.id], false)
-      .catch(() => undefined);
+    if (this.#state !== 'ended') await this.#unsubscribe();
     await this.#quiet();
-    await Promise.all([answered, this.#settlements.whenAnswered()]);
+    await this.#settlements.whenAnswered();
     this.#finish(null);
   }
 
+  /** A lost connection does that as well: nobody sends CONSUME again. */
+  async #unsubscribe(): Promise<void> {
+    this.#state = 'cancelling';
+    // A loop that is left takes nothing any more, a handler works off what is its own.
+    if (!this.#isSettledWhenSent || this.#work.handler === undefined) this.#forgetWaiting();
+    const { requests } = this.#context;
+    const what = `cancel the consumer of ${this.#names}`;
+    if (requests.isOpen) await requests.send(what, CLIENT_OPS.CANCEL, [this.id], false).catch(ignore);
+  }
+
   #quiet(): Promise<void> {
-    if (this.#running === 0) return Promise.resolve();
+    if (this.#isQuiet) return Promise.resolve();
     return new Promise((resolve) => this.#whenQuiet.push(resolve));
+  }
+
+  get #isQuiet(): boolean {
+    return this.#isAbandoned || (this.#running === 0 && this.#waiting.size === 0);
+  }
+
+  #wakeQuiet(): void {
+    for (const resolve of this.#whenQuiet.splice(0)) resolve();
+  }
+
+  /** CONSUME has failed. */
+  #refused(error: LovageError): void {
+    // The broker may carry out what it has not answered in time.
+    if (error.code === 'REQUEST_TIMEOUT')
+      this.#context.requests.send('cancel', CLIENT_OPS.CANCEL, [this.id], false).catch(ignore);
+    this.#finish(error);
   }
 
   #finish(error: LovageError | null): void {
@@ -246,22 +307,23 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   }
 
   #start(delivery: ActiveDelivery): void {
+    if (delivery.state === DELIVERY_STATE.DETACHED) return;
     delivery.state = DELIVERY_STATE.STARTED;
     this.#link(delivery);
-    if (this.#options.fields.ack !== 'none') this.#settlements.start(delivery);
+    if (!this.#isSettledWhenSent) this.#settlements.start(delivery);
   }
 
   #run(delivery: ActiveDelivery): void {
     this.#start(delivery);
     this.#running++;
-    let result: unknown;
+    let promise: Promise<unknown> | null;
     try {
-      result = this.#work.handler?.(delivery);
+      promise = promiseOf(this.#work.handler?.(delivery));
     } catch (error) {
       return this.#failed(delivery, error);
     }
-    if (!isThenable(result)) return this.#done(delivery);
-    result.then(
+    if (promise === null) return this.#done(delivery);
+    promise.then(
       () => this.#done(delivery),
       (error: unknown) => this.#failed(delivery, error),
     );
@@ -286,20 +348,19 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   }
 
   #report(error: unknown, delivery: Delivery): void {
+    // Whoever is told of a failure has nobody to tell of his own.
     try {
-      this.#options.onError?.(error, delivery);
+      promiseOf(this.#options.onError?.(error, delivery))?.catch(ignore);
     } catch {
-      // Whoever is told of a failure has nobody to tell of his own.
+      // So that is the end of it.
     }
   }
 
   /** A handler is done. */
   #free(): void {
     this.#running--;
-    if (this.#running === 0 && this.#whenQuiet.length > 0) {
-      for (const resolve of this.#whenQuiet.splice(0)) resolve();
-    }
     this.#pump();
+    if (this.#whenQuiet.length > 0 && this.#isQuiet) this.#wakeQuiet();
     if (this.#state === 'ended') this.#forgetIfDone();
   }
 
@@ -319,25 +380,40 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     this.#unlink(delivery);
   }
 
-  /** The broker does not hold it for this client any more. */
-  #lose(delivery: ActiveDelivery, isOver: boolean, error: LovageError): void {
-    const wasSettled =
-      this.#options.fields.ack === 'none' ||
-      (this.#options.fields.ack === 'early' &&
-        delivery.startSeq !== 0 &&
-        delivery.startSeq <= this.#settlements.answeredSeq);
+  /** The broker has done with it, so that nobody else will get it. */
+  #isSettledAtBroker({ startSeq }: ActiveDelivery): boolean {
+    const { ack } = this.#options.fields;
+    if (ack === 'early') return startSeq !== 0 && startSeq <= this.#settlements.answeredSeq;
+    return ack === 'none';
+  }
+
+  /** Its handler goes on and has nothing more to tell the broker. */
+  #detach(delivery: ActiveDelivery): void {
     this.#unlink(delivery);
-    if (isOver && wasSettled && error.code !== 'CLIENT_CLOSED') {
-      delivery.state = DELIVERY_STATE.DETACHED;
-    } else {
-      delivery.state = DELIVERY_STATE.LOST;
-      delivery.abort(error);
-    }
+    delivery.state = DELIVERY_STATE.DETACHED;
+  }
+
+  /** Going on is in vain. */
+  #lose(delivery: ActiveDelivery, error: LovageError): void {
+    this.#unlink(delivery);
+    delivery.state = DELIVERY_STATE.LOST;
+    delivery.abort(error);
   }
 
   #forgetWaiting(): void {
     if (this.#waiting.size === 0) return;
-    for (const delivery of this.#waiting.remove(() => true)) delivery.state = DELIVERY_STATE.LOST;
+    for (const delivery of this.#waiting.remove(() => true)) {
+      // One that is settled goes nowhere, but its credit does.
+      if (this.#isSettledWhenSent && delivery.state === DELIVERY_STATE.WAITING) this.#settlements.ack(delivery.tag);
+      delivery.state = DELIVERY_STATE.LOST;
+    }
+  }
+
+  /** What the session does not hold any more holds no credit either. */
+  #detachWaiting(held: TagSet | null): void {
+    this.#waiting.each((delivery) => {
+      if (held === null || !held.has(delivery.wire.tag)) delivery.state = DELIVERY_STATE.DETACHED;
+    });
   }
 
   #forgetIfDone(): void {
@@ -363,8 +439,18 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   }
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+/** What a handler returns, if it is a promise or the like. May throw. */
+function promiseOf(value: unknown): Promise<unknown> | null {
+  if (value instanceof Promise) return value;
+  const isThenable = typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+  return isThenable ? Promise.resolve(value) : null;
+}
+
+/** One that does no harm when nobody awaits it. */
+function rejection(error: LovageError): Promise<never> {
+  const promise = Promise.reject(error);
+  promise.catch(ignore);
+  return promise;
 }
 
 function refusal(delivery: ActiveDelivery): LovageError {

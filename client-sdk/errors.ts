@@ -41,7 +41,7 @@ export function errorFromClose(code: number, reason: string, told: LovageError |
 /** Text of whatever was thrown, for people. Never throws. */
 export function textOf(error: unknown): string {
   try {
-    return error instanceof Error ? error.message || error.name : String(error);
+    return String(error instanceof Error ? error.message || error.name : error);
   } catch {
     return 'an error without text';
   }

@@ -53,6 +53,7 @@ export function messageFields(
   options: PublishOptions = NO_OPTIONS,
   limits: MessageLimits,
 ): MessageFields {
+  if (options === null) throw invalidArgument('options', options, 'an object');
   const { priority, headers, delayMs, expiresInMs, dedupKey, contentType } = options;
   if (priority !== undefined && !(priority >= 0))
     throw invalidArgument('priority', priority, 'a whole number from 0 to 255');

@@ -47,6 +47,8 @@ export class Publisher {
   /** Finished frames, oldest first: the first `#sent` of them are with the present connection. */
   readonly #frames = new Deque<OutgoingFrame>();
   #sent = 0;
+  /** False from the loss of a connection until requests have been sent again: what they declare is there before what goes into it. */
+  #isWelcomed = false;
   #lastSeq = 0;
   /** Messages and bytes in `#frames` and in the gathering frame. */
   #messages = 0;
@@ -108,6 +110,7 @@ export class Publisher {
 
   /** The connection is lost. What nobody waits for any more is not sent again. */
   disconnected(): void {
+    this.#isWelcomed = false;
     this.#sent = 0;
     this.#seal();
     this.#retain((frame) => frame.waiting > 0);
@@ -116,7 +119,7 @@ export class Publisher {
   /** A connection stands; everything unanswered is sent again. */
   welcomed(limits: MessageLimits): void {
     this.#limits = limits;
-    this.#sent = 0;
+    this.#isWelcomed = true;
     this.flush();
   }
 
@@ -130,19 +133,20 @@ export class Publisher {
 
   /** Gives up what is past its deadline; returns the next deadline. */
   tick(nowMs: number): number {
-    let next = Number.POSITIVE_INFINITY;
-    let hasUnsent = false;
+    let next = this.#gathering?.deadlineMs ?? Number.POSITIVE_INFINITY;
+    let hasGivenUp = false;
     for (let i = 0; i < this.#frames.length; i++) {
       const frame = this.#frames.at(i)!;
       if (frame.deadlineMs > nowMs) {
         next = frame.deadlineMs;
         break;
       }
-      if (frame.firstSeq === 0) hasUnsent = true;
-      if (frame.waiting > 0) frame.giveUp(this.#timeout(frame));
+      if (frame.waiting === 0) continue;
+      frame.giveUp(this.#timeout(frame));
+      hasGivenUp = true;
     }
-    if (hasUnsent) this.#retain((frame) => frame.firstSeq !== 0 || frame.deadlineMs > nowMs);
-    else this.#wakeIfIdle();
+    // What the present connection has got will be answered; the rest is not sent any more.
+    if (hasGivenUp) this.#retain((frame) => frame.waiting > 0 || (this.#isWelcomed && frame.firstSeq !== 0));
     return next;
   }
 
@@ -213,7 +217,7 @@ export class Publisher {
   }
 
   #send(): void {
-    while (this.#sent < this.#frames.length && this.#channel.hasRoom) {
+    while (this.#isWelcomed && this.#sent < this.#frames.length && this.#channel.hasRoom) {
       const frame = this.#frames.at(this.#sent++)!;
       if (frame.firstSeq === 0) this.#number(frame);
       this.#channel.send(frame.bytes!);

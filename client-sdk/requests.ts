@@ -26,6 +26,11 @@ export class Requests {
     this.#context = context;
   }
 
+  /** A connection stands. */
+  get isOpen(): boolean {
+    return this.#context.channel.isOpen;
+  }
+
   /**
    * Sends `[op, request, ...fields]`, now or when a connection stands. Rejects with the broker's error, with REQUEST_TIMEOUT, with CONNECTION_LOST
    * for one that is not repeatable and was under way, or with CLIENT_CLOSED. `what` is for messages: `declare queue "sms"`.

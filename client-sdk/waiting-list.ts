@@ -38,7 +38,12 @@ export class WaitingList {
     return null;
   }
 
-  /** Takes out those that `matches` says true to. O(n). */
+  /** Calls `visit` with each, in no particular order. */
+  each(visit: (delivery: ActiveDelivery) => void): void {
+    for (const deque of this.#byPriority) for (const delivery of deque?.toArray() ?? []) visit(delivery);
+  }
+
+  /** Takes out those that `matches` says true to, in no particular order. O(n). */
   remove(matches: (delivery: ActiveDelivery) => boolean): ActiveDelivery[] {
     const removed: ActiveDelivery[] = [];
     for (const deque of this.#byPriority) {

@@ -235,6 +235,10 @@ export function numberPublishFrame(frame: Uint8Array, firstSeq: number, confirme
   view.setBigUint64(CONFIRMED_SEQ_AT, BigInt(confirmedSeq));
 }
 
+/** Headers of the table of targets, and of a name in it, at most. */
+const TARGETS_HEADER_BYTES = 3;
+const TEXT_HEADER_BYTES = 2;
+
 /** Gathers messages into one PUBLISH. `begin`, `add` any number of times, `finish`. */
 export class PublishFrameWriter {
   readonly #writer: FrameWriter;
@@ -245,14 +249,16 @@ export class PublishFrameWriter {
   #confirmedAt = 0;
   #messagesAt = 0;
   #firstSeq = 0;
+  #targetBytes = 0;
   count = 0;
 
   constructor(writer: FrameWriter) {
     this.#writer = writer;
   }
 
+  /** Of the frame as far as it has come, its table of targets included, which is written last. */
   get bytes(): number {
-    return this.#writer.length;
+    return this.#writer.length + this.#targetBytes;
   }
 
   /** True when one more message, or one more target, might be too many for a frame: finish it first. */
@@ -265,6 +271,7 @@ export class PublishFrameWriter {
     writer.reset();
     this.#targets.clear();
     this.#lastIndex = -1;
+    this.#targetBytes = TARGETS_HEADER_BYTES;
     this.#firstSeq = firstSeq;
     this.count = 0;
     writer.arrayHeader(6);
@@ -326,6 +333,7 @@ export class PublishFrameWriter {
       assertName(name, 'queue');
       index = this.#targets.size;
       this.#targets.set(name, index);
+      this.#targetBytes += TEXT_HEADER_BYTES + name.length;
     }
     this.#lastTarget = name;
     this.#lastIndex = index;
