@@ -1,66 +1,13 @@
-/** What the commands ask of the SDK, and how they get hold of it. */
-import type { QueueInfo, QueueSettings } from '@lovage/protocol';
-import { type ClientSettings, loadSettings } from '../settings/index.js';
-
-export interface Receipt {
-  readonly id: number;
-  readonly duplicate: boolean;
-  readonly durability: string;
-}
-
-export interface PublishOptions {
-  priority?: number;
-  headers?: Record<string, unknown>;
-  delayMs?: number;
-  expiresInMs?: number;
-  dedupKey?: string;
-  durability?: 'disk' | 'memory';
-  contentType?: string;
-}
-
-export interface Delivery {
-  readonly id: number;
-  readonly queue: string;
-  readonly priority: number;
-  readonly attempt: number;
-  readonly redelivered: boolean;
-  readonly headers: Record<string, unknown>;
-  readonly contentType: string | null;
-  readonly body: Uint8Array;
-  nack(options: { requeue: boolean; delayMs: number }): Promise<void>;
-}
-
-export interface Consumer {
-  cancel(): Promise<void>;
-}
-
-export interface BrokerClient {
-  readonly queues: {
-    declare(queue: string, settings?: Partial<QueueSettings>): Promise<unknown>;
-    delete(queue: string, options?: { ifEmpty?: boolean; ifUnused?: boolean }): Promise<unknown>;
-    purge(queue: string): Promise<unknown>;
-    pause(queue: string): Promise<unknown>;
-    resume(queue: string): Promise<unknown>;
-    inspect(queue: string): Promise<QueueInfo>;
-    list(options?: { after?: string; limit?: number }): Promise<readonly QueueInfo[]>;
-  };
-  publishMany(queue: string, messages: readonly ({ body: unknown } & PublishOptions)[]): Promise<Receipt[]>;
-  consume(
-    queues: readonly string[],
-    handler: (delivery: Delivery) => Promise<void>,
-    options: { prefetch: number; ack: 'late' | 'early' | 'none' },
-  ): Promise<Consumer>;
-  close(): Promise<void>;
-  terminate(): void;
-}
+/** How a command is a client of a broker: connected by its settings, closed when it is done, and telling when the connection comes and goes. */
+import { type Client, connect } from '@lovage/client';
+import { loadSettings } from '../settings/index.js';
+import { writeNote } from './notes.js';
 
 /** Connects by the settings among `flags`, runs, and closes. A failure of `run` wins over one of closing. */
-export async function withClient<T>(
-  flags: Record<string, unknown>,
-  run: (client: BrokerClient) => Promise<T>,
-): Promise<T> {
-  const settings = loadSettings('client', { flags, variables: process.env });
-  const client = await open(settings);
+export async function withClient<T>(flags: Record<string, unknown>, run: (client: Client) => Promise<T>): Promise<T> {
+  const { url, token, namespace } = loadSettings('client', { flags, variables: process.env });
+  const client = await connect(url, { token, namespace, name: 'lovage-cli' });
+  void tellStates(client, url, flags.json === true);
   let result: T;
   try {
     result = await run(client);
@@ -72,9 +19,18 @@ export async function withClient<T>(
   return result;
 }
 
-async function open({ url, token, namespace }: ClientSettings): Promise<BrokerClient> {
-  const { connect } = (await import(SDK)) as { connect: (url: string, options: object) => Promise<BrokerClient> };
-  return await connect(url, { ...(token === null ? {} : { token }), namespace, name: 'lovage-cli' });
+/** A connection that was lost is made again by itself; whoever waits at the terminal should know what for. */
+async function tellStates({ status }: Client, url: string, isJson: boolean): Promise<void> {
+  let isLost = false;
+  for await (const { state, reason } of status) {
+    if (state === 'reconnecting') {
+      isLost = true;
+      const code = reason?.code ?? 'CONNECTION_LOST';
+      const text = `${code}: ${reason?.message ?? 'the connection was lost'}. Trying again.`;
+      writeNote({ type: 'reconnecting', url, code, message: reason?.message }, text, isJson);
+    } else if (state === 'connected' && isLost) {
+      isLost = false;
+      writeNote({ type: 'connected', url }, `Connected to ${url} again.`, isJson);
+    }
+  }
 }
-
-const SDK: string = '@lovage/client';

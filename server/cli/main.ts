@@ -1,6 +1,6 @@
 /** Runs the command line. Every way a command can fail ends here. */
-import { writeSync } from 'node:fs';
 import { EXIT, failureOf, failureText } from './failure.js';
+import { writeError } from './notes.js';
 import { createProgram } from './program.js';
 
 process.on('uncaughtException', fail);
@@ -30,14 +30,4 @@ function fail(error: unknown): never {
 function isJson(words: readonly string[]): boolean {
   const end = words.indexOf('--');
   return words.slice(0, end < 0 ? undefined : end).includes('--json');
-}
-
-/** Synchronous, because the process ends right after it. */
-function writeError(text: string): void {
-  try {
-    writeSync(2, text);
-  } catch (error) {
-    // Nobody reads standard error any more; the exit code still tells.
-    if (!['EPIPE', 'EAGAIN', 'EBADF'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
-  }
 }

@@ -5,9 +5,8 @@
  *
  * What is in flight is bounded by count and by bytes; while it is full no more bodies are read, so a file of any size takes the same memory.
  */
-import { LovageError } from '@lovage/protocol';
+import { LovageError, type Receipt } from '@lovage/client';
 import type { Body } from './bodies.js';
-import type { Receipt } from './client.js';
 
 const BATCH_MESSAGES_MAX = 512;
 const BATCH_BYTES_MAX = 1_048_576;
@@ -15,13 +14,23 @@ const IN_FLIGHT_BATCHES_MAX = 16;
 const IN_FLIGHT_BYTES_MAX = 8_388_608;
 
 interface Batch {
+  /** How many bodies came before it. */
+  readonly first: number;
+  readonly count: number;
   readonly bytes: number;
   readonly receipts: Promise<readonly Receipt[]>;
 }
 
+/** What a failed batch tells, as `publishMany` puts it. */
+interface BatchFailure {
+  readonly index?: unknown;
+  readonly failed?: unknown;
+}
+
 /**
  * Sends every body through `send` and calls `receive` with each batch's receipts. On the first failure nothing more is sent, what is on its way is waited
- * for, and the failure is thrown with how many were confirmed, in its message and in `details.published`.
+ * for, and the failure is thrown with the number of the body that failed (from 1) and how many others were published, in its message and as
+ * `details.message` and `details.published`.
  */
 export async function publishAll(
   bodies: AsyncIterable<readonly Body[]>,
@@ -30,12 +39,17 @@ export async function publishAll(
 ): Promise<void> {
   const inFlight: Batch[] = [];
   let bytesInFlight = 0;
+  let sent = 0;
   let published = 0;
+  let failedBatch: Batch | null = null;
   const takeOldest = async (): Promise<void> => {
-    const batch = inFlight.shift();
+    const batch = inFlight[0];
     if (batch === undefined) return;
-    bytesInFlight -= batch.bytes;
+    failedBatch = batch;
     const receipts = await batch.receipts;
+    failedBatch = null;
+    inFlight.shift();
+    bytesInFlight -= batch.bytes;
     published += receipts.length;
     await receive(receipts);
   };
@@ -50,13 +64,14 @@ export async function publishAll(
       const receipts = send(batch);
       // It is awaited in its turn; a rejection before that is not unhandled.
       receipts.catch(() => undefined);
-      inFlight.push({ bytes, receipts });
+      inFlight.push({ first: sent, count: batch.length, bytes, receipts });
+      sent += batch.length;
       bytesInFlight += bytes;
     }
     while (inFlight.length > 0) await takeOldest();
   } catch (error) {
-    for (const { receipts } of inFlight) published += await lateReceipts(receipts, receive);
-    throw withCount(error, published);
+    for (const batch of inFlight) published += await lateReceipts(batch, receive);
+    throw withPlace(error, failedBatch, published);
   }
 }
 
@@ -78,19 +93,33 @@ async function* batchesOf(
   }
 }
 
-/** Receipts that come in after a failure still count. */
+/** Receipts that come in after a failure still count; of a batch that failed, those that were taken all the same do. */
 async function lateReceipts(
-  batch: Promise<readonly Receipt[]>,
+  { receipts, count }: Batch,
   receive: (receipts: readonly Receipt[]) => Promise<void>,
 ): Promise<number> {
-  const receipts = await batch.catch(() => []);
-  await receive(receipts).catch(() => undefined);
-  return receipts.length;
+  try {
+    const taken = await receipts;
+    await receive(taken).catch(() => undefined);
+    return taken.length;
+  } catch (error) {
+    const { failed } = failureOf(error);
+    return typeof failed === 'number' ? count - failed : 0;
+  }
 }
 
-/** The same failure, telling how far publishing came. */
-function withCount(cause: unknown, published: number): unknown {
-  if (!(cause instanceof LovageError) || published === 0) return cause;
-  const message = `${cause.message} (after ${published} messages were published)`;
-  return new LovageError(cause.code, message, { cause, details: { ...cause.details, published } });
+/** The same failure, telling where it struck and how many messages were published. */
+function withPlace(error: unknown, batch: Batch | null, published: number): unknown {
+  if (!(error instanceof LovageError)) return error;
+  const { index } = failureOf(error);
+  const message = batch !== null && typeof index === 'number' ? batch.first + index + 1 : 1;
+  // The batch's own message counts within the batch.
+  const cause = error.cause instanceof LovageError && typeof index === 'number' ? error.cause : error;
+  if (message === 1 && published === 0) return cause;
+  const text = `${cause.message} (message ${message}; ${published} others were published)`;
+  return new LovageError(cause.code, text, { cause, details: { ...cause.details, message, published } });
+}
+
+function failureOf(error: unknown): BatchFailure {
+  return (error instanceof LovageError && error.details) || {};
 }

@@ -1,10 +1,11 @@
 /** `lovage publish`: puts messages into a queue. */
 import { isUtf8 } from 'node:buffer';
+import type { PublishMessage, PublishOptions, Receipt } from '@lovage/client';
 import { assertName, CONTENT_TYPES, LIMITS, LovageError } from '@lovage/protocol';
 import { type Command, Option } from 'commander';
 import { SETTINGS } from '../settings/index.js';
 import { type Body, bodiesFrom } from './bodies.js';
-import { type PublishOptions, type Receipt, withClient } from './client.js';
+import { withClient } from './client.js';
 import { UsageError } from './failure.js';
 import { IdRanges } from './id-ranges.js';
 import { addSettings, integerOption, JSON_OPTION, pairsOption } from './options.js';
@@ -37,7 +38,7 @@ export function addPublish(program: Command): void {
     .option('--lines', 'publish each line of standard input')
     .addOption(integerOption('--priority <number>', 'the most urgent is 255', { min: 0, max: LIMITS.priorityMax }))
     .addOption(integerOption('--delay-ms <ms>', 'deliver not before so long', DELAY))
-    .addOption(integerOption('--expires-in-ms <ms>', 'drop if not delivered in so long; 0 means never', DELAY))
+    .addOption(integerOption('--expires-in-ms <ms>', 'drop if not delivered in so long', { ...DELAY, min: 1 }))
     .option('--dedup-key <text>', 'publish once: the same key again within the window of the queue is a duplicate')
     .addOption(pairsOption('--header <name=value>', 'a header; may be repeated'))
     .option('--content-type <type>', `what the body is (default ${CONTENT_TYPES.text} for UTF-8 text)`)
@@ -110,7 +111,7 @@ function optionsOf(flags: PublishFlags): PublishOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-function messageOf(body: Body, options: PublishOptions): { body: Body } & PublishOptions {
+function messageOf(body: Body, options: PublishOptions): PublishMessage {
   if (typeof body === 'string' || options.contentType !== undefined || !isUtf8(body)) return { ...options, body };
   return { ...options, body, contentType: CONTENT_TYPES.text };
 }

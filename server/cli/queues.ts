@@ -1,8 +1,9 @@
 /** `lovage queues`: what queues there are, and what can be done to one. */
+import type { Client } from '@lovage/client';
 import { isName, LIMITS, QUEUE_SETTINGS, type QueueInfo, type QueueSettings } from '@lovage/protocol';
 import type { Command } from 'commander';
 import { showBytes } from '../settings/index.js';
-import { type BrokerClient, withClient } from './client.js';
+import { withClient } from './client.js';
 import { UsageError } from './failure.js';
 import { addSettings, integerOption, JSON_OPTION } from './options.js';
 import { Output } from './output.js';
@@ -19,7 +20,7 @@ interface QueueVerb {
   readonly description: string;
   /** Adds the verb's own options. */
   readonly options?: (command: Command) => void;
-  readonly run: (client: BrokerClient, queue: string, flags: Flags) => Promise<Answer>;
+  readonly run: (client: Client, queue: string, flags: Flags) => Promise<Answer>;
 }
 
 const SETTING_TEXTS: Readonly<Record<keyof QueueSettings, string>> = {
@@ -35,14 +36,16 @@ const SETTING_KEYS = Object.keys(QUEUE_SETTINGS) as (keyof QueueSettings)[];
 /** Verbs that take one queue. */
 const VERBS = {
   declare: {
-    description: 'make a queue, or check that the one there has these settings',
+    description: 'make a queue; if there is one, check that it has the settings given',
     options: addQueueSettings,
     run: async (client, queue, flags) => {
       const settings = Object.fromEntries(
         SETTING_KEYS.filter((key) => flags[key] !== undefined).map((key) => [key, flags[key]]),
       );
-      await client.queues.declare(queue, settings);
-      return done(`Queue ${queue} is there`, { queue, declared: true });
+      // Without settings a queue is taken as it is.
+      const isGiven = Object.keys(settings).length > 0;
+      const declared = await client.queues.declare(queue, isGiven ? settings : undefined);
+      return done(`Queue ${queue} ${declared.created ? 'is made' : 'was there'}`, { queue, ...declared });
     },
   },
   inspect: {
@@ -55,8 +58,8 @@ const VERBS = {
   purge: {
     description: 'remove the messages that wait in a queue; deliveries that are out stay',
     run: async (client, queue) => {
-      const purged = countIn(await client.queues.purge(queue), 'purged');
-      return done(`Removed ${purged} messages from ${queue}`, { queue, purged });
+      const { purged } = await client.queues.purge(queue);
+      return done(`Removed ${countText(purged)} from ${queue}`, { queue, purged });
     },
   },
   delete: {
@@ -65,11 +68,9 @@ const VERBS = {
       command.option('--if-empty', 'only if it holds no messages').option('--if-unused', 'only if it has no consumers');
     },
     run: async (client, queue, { ifEmpty, ifUnused }) => {
-      const deleted = countIn(
-        await client.queues.delete(queue, { ifEmpty: ifEmpty === true, ifUnused: ifUnused === true }),
-        'messages',
-      );
-      return done(`Deleted ${queue} with ${deleted} messages`, { queue, deleted });
+      const options = { ifEmpty: ifEmpty === true, ifUnused: ifUnused === true };
+      const { messages } = await client.queues.delete(queue, options);
+      return done(`Deleted ${queue} with ${countText(messages)}`, { queue, deleted: messages });
     },
   },
   pause: {
@@ -123,7 +124,7 @@ async function listQueues(flags: Flags): Promise<void> {
   await output.end();
 }
 
-async function* allQueues(client: BrokerClient): AsyncGenerator<QueueInfo> {
+async function* allQueues(client: Client): AsyncGenerator<QueueInfo> {
   let after: string | undefined;
   do {
     const page: readonly QueueInfo[] = await client.queues.list({
@@ -162,9 +163,6 @@ function done(text: string, value: unknown): Answer {
   return { value, text };
 }
 
-/** How many messages a purge or a delete removed. */
-function countIn(result: unknown, field: string): number {
-  if (typeof result === 'number') return result;
-  const count = (result as Record<string, unknown> | null)?.[field];
-  return typeof count === 'number' ? count : 0;
+function countText(messages: number): string {
+  return `${messages} ${messages === 1 ? 'message' : 'messages'}`;
 }

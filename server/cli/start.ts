@@ -21,7 +21,8 @@ async function start(flags: Record<string, unknown>): Promise<void> {
   assertSafeBinding(settings);
   const { log, flush } = createLog(settings.logLevel);
   process.on('exit', flush);
-  process.on('uncaughtException', (err) => log.fatal({ err }, 'the broker failed and stops at once'));
+  // Ahead of main's own, which ends the process.
+  process.prependListener('uncaughtException', (err) => log.fatal({ err }, 'the broker failed and stops at once'));
   // Loaded here, so that the other commands start without it.
   const { startApp } = await import('../app/app.js');
   const app = await startApp(settings, log);

@@ -1,7 +1,6 @@
 import { Readable, Writable } from 'node:stream';
-import { LovageError } from '@lovage/protocol';
+import { LovageError, type Receipt } from '@lovage/client';
 import { describe, expect, test } from 'vitest';
-import type { Receipt } from '../../server/cli/client.js';
 import { lineOf } from '../../server/cli/consume.js';
 import { failureOf, UsageError } from '../../server/cli/failure.js';
 import { IdRanges } from '../../server/cli/id-ranges.js';
@@ -95,21 +94,29 @@ describe('a pipeline of publishes', () => {
     await publishing;
   });
 
-  test('stops at the first failure and tells how many were published', async () => {
+  test('stops at the first failure and tells where it was and how many were published', async () => {
     let sent = 0;
     const taken: number[] = [];
+    const cause = new LovageError('BODY_TOO_LARGE', 'Cannot publish: too long');
     const send = async (batch: readonly unknown[]) => {
       sent++;
-      if (sent === 3) throw new LovageError('DISK_FULL');
+      if (sent === 3) throw new LovageError(cause.code, 'in the batch', { cause, details: { index: 41, failed: 2 } });
       return batch.map(() => receipt(sent));
     };
     const failure = publishAll(bodies(100_000), send, async (receipts) => void taken.push(receipts.length));
-    await expect(failure).rejects.toMatchObject({ code: 'DISK_FULL' });
+    await expect(failure).rejects.toMatchObject({ code: 'BODY_TOO_LARGE', cause });
     const { details, message } = (await failure.catch((error: unknown) => error)) as LovageError;
     expect(sent).toBeLessThan(40);
-    expect(details).toEqual({ published: (sent - 1) * 100 });
-    expect(message).toContain(`after ${(sent - 1) * 100} messages were published`);
+    const published = sent * 100 - 2;
+    expect(details).toEqual({ message: 242, published });
+    expect(message).toBe(`Cannot publish: too long (message 242; ${published} others were published)`);
     expect(taken.reduce((sum, count) => sum + count)).toBe((sent - 1) * 100);
+  });
+
+  test('says nothing of places when the only message fails', async () => {
+    const cause = new LovageError('QUEUE_NOT_FOUND', 'Cannot publish: no queue');
+    const send = () => Promise.reject(new LovageError(cause.code, 'x', { cause, details: { index: 0, failed: 1 } }));
+    await expect(publishAll(bodies(1), send, async () => undefined)).rejects.toBe(cause);
   });
 });
 
@@ -122,7 +129,6 @@ describe('a line of consume', () => {
     redelivered: true,
     headers: { a: 1 },
     contentType: null,
-    nack: async () => undefined,
   };
 
   test('shows a body of text as a string', () => {
@@ -133,6 +139,23 @@ describe('a line of consume', () => {
 
   test('shows any other body as base64', () => {
     expect(JSON.parse(lineOf({ ...delivery, body: Uint8Array.of(0xff, 0, 0x80) })).body).toEqual({ base64: '/wCA' });
+  });
+});
+
+describe('a line of consume with headers that JSON does not have', () => {
+  test('shows large numbers as text and bytes as base64', () => {
+    const headers = { large: 2n ** 60n, bytes: Uint8Array.of(0xff, 0) };
+    const line = lineOf({
+      id: 1,
+      queue: 'q',
+      priority: 0,
+      attempt: 1,
+      redelivered: false,
+      headers,
+      contentType: null,
+      body: Buffer.from(''),
+    });
+    expect(JSON.parse(line).headers).toEqual({ large: '1152921504606846976', bytes: { base64: '/wA=' } });
   });
 });
 
