@@ -13,10 +13,12 @@ import { RecordReader } from './record-codec.js';
 
 /** Bytes of payload in one move record. */
 const MOVE_BYTES = 256 * 1024;
-/** The head is copied forward when its live share is below this... */
-const LIVE_SHARE = 0.5;
-/** ...or when so many segments are kept and less than that share of the whole journal is alive. */
-const SEGMENTS_KEPT = 4;
+/**
+ * The head is copied forward when more of the journal is dead than alive, and more than so many segments' worth. Copying sooner would buy disk with
+ * time that publishes need: with priorities the messages of an old segment go in any order, and most of them would be gone soon anyway
+ * (measured: below half alive in the head alone, a fifth of the broker's time went into copies; so far none).
+ */
+const DEAD_SEGMENTS = 4;
 
 /** The broker, which owns the gathering batch. */
 export interface BatchOwner {
@@ -89,12 +91,10 @@ export class Housekeeping {
 
   #wantsCopying(): boolean {
     const journal = this.#journal;
-    const head = journal.firstSegment;
-    const segments = journal.stagedSegment - head;
-    if (segments < 1) return false;
-    const usage = this.#engine.state.table.journalUsage;
-    if (usage.bytesOf(head) < journal.segmentBytes(head) * LIVE_SHARE) return segments > 1;
-    return segments > SEGMENTS_KEPT && usage.bytes < journal.stats().bytes * LIVE_SHARE;
+    if (journal.stagedSegment - journal.firstSegment <= DEAD_SEGMENTS) return false;
+    const { bytes, segments } = journal.stats();
+    const liveBytes = this.#engine.state.table.journalUsage.bytes;
+    return bytes - liveBytes > Math.max(liveBytes, (DEAD_SEGMENTS * bytes) / segments);
   }
 
   /** Copies what lives in the head segment to the end of the journal; when that is on disk the head is dead. */

@@ -3,6 +3,7 @@
 import { beginDeliver, encodeFrame, endDeliver, FrameWriter, SERVER_OPS } from '@lovage/protocol';
 import type { Broker } from '../broker/broker.js';
 import type { Bucket, BucketSender } from '../broker/outlet.js';
+import { FramePool } from './frame-pool.js';
 
 /** Bytes of one DELIVER: large enough to share its cost, small enough for handlers to begin while the next one travels. */
 const DELIVER_BYTES = 128 * 1024;
@@ -30,7 +31,7 @@ export interface Wire {
 
 const FRAME_HEAD_BYTES = 32;
 
-const allocate = (bytes: number): Uint8Array => Buffer.allocUnsafeSlow(bytes);
+const pool = new FramePool();
 
 export class Outbox implements BucketSender {
   readonly #broker: Broker;
@@ -40,6 +41,9 @@ export class Outbox implements BucketSender {
   readonly #order: number[] = [];
   /** Bytes that the frame of the last `#endOfFrame` may take. */
   #frameBytes = 0;
+  /** Buffers of the pool that the socket has not taken yet. */
+  #pooled = 0;
+  #isAbandoned = false;
 
   /** `onDrained` is told when the payload of a bucket's deliveries has left. */
   constructor(broker: Broker, wire: Wire, onDrained: (payloadBytes: number) => void) {
@@ -58,6 +62,13 @@ export class Outbox implements BucketSender {
     if (!bucket.recalls.isEmpty) wire.send(encodeFrame([SERVER_OPS.RECALL, bucket.recalls.pairs]));
     wire.uncork();
     bucket.clear();
+  }
+
+  /** The connection is gone, and what was on its way with it. */
+  abandon(): void {
+    pool.lost(this.#pooled);
+    this.#pooled = 0;
+    this.#isAbandoned = true;
   }
 
   #sendConfirms(confirms: readonly number[]): void {
@@ -86,7 +97,7 @@ export class Outbox implements BucketSender {
     for (let from = 0; from < order.length; ) {
       const to = this.#endOfFrame(leases, order, from);
       // A WebSocket keeps the order of its frames, so the last one's leaving says that all have left.
-      this.#wire.send(this.#encode(leases, order, from, to), to === order.length ? drained : undefined);
+      this.#sendFrame(leases, order, from, to, to === order.length ? drained : undefined);
       from = to;
     }
   }
@@ -122,9 +133,25 @@ export class Outbox implements BucketSender {
     return to;
   }
 
-  #encode(leases: readonly number[], order: readonly number[], from: number, to: number): Uint8Array {
+  #sendFrame(leases: readonly number[], order: readonly number[], from: number, to: number, then?: () => void): void {
+    const pooled = pool.take(this.#frameBytes);
+    const buffer = pooled ?? Buffer.allocUnsafeSlow(this.#frameBytes);
+    const frame = this.#encode(buffer, leases, order, from, to);
+    if (pooled === null) return this.#wire.send(frame, then);
+    this.#pooled++;
+    this.#wire.send(frame, () => {
+      if (this.#isAbandoned) return;
+      this.#pooled--;
+      pool.give(pooled);
+      then?.();
+    });
+  }
+
+  #encode(buffer: Buffer, leases: readonly number[], order: readonly number[], from: number, to: number): Uint8Array {
     const broker = this.#broker;
-    const writer = new FrameWriter(this.#frameBytes, allocate);
+    const writer = new FrameWriter(buffer.length, (bytes) =>
+      bytes > buffer.length ? Buffer.allocUnsafeSlow(bytes) : buffer,
+    );
     const countAt = beginDeliver(writer, broker.consumerOf(leases[order[from]!]!));
     for (let i = from; i < to; i++) broker.writeDelivery(writer, leases[order[i]!]!);
     endDeliver(writer, countAt, to - from);

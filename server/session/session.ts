@@ -50,6 +50,7 @@ export interface SessionContext {
 export class Session {
   readonly #context: SessionContext;
   readonly #wire: Wire;
+  readonly #outbox: Outbox;
   readonly #outlet: Outlet;
   readonly #openedAtMs: number;
   #state: 'opening' | 'open' | 'closed' = 'opening';
@@ -64,8 +65,8 @@ export class Session {
   constructor(context: SessionContext, wire: Wire, nowMs: number) {
     this.#context = context;
     this.#wire = wire;
-    const outbox = new Outbox(context.broker, wire, (bytes) => this.#drained(bytes));
-    this.#outlet = new Outlet(outbox, () => this.superseded());
+    this.#outbox = new Outbox(context.broker, wire, (bytes) => this.#drained(bytes));
+    this.#outlet = new Outlet(this.#outbox, () => this.superseded());
     this.#openedAtMs = nowMs;
     this.#heardAtMs = nowMs;
     this.#beatAtMs = nowMs;
@@ -265,6 +266,7 @@ export class Session {
   }
 
   #forget(keep: boolean): void {
+    this.#outbox.abandon();
     if (this.#number !== 0) this.#context.broker.leave(this.#number, this.#outlet, keep);
   }
 }
