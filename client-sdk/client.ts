@@ -238,7 +238,7 @@ export class Client {
   /** Tags that the session holds for handlers that are not here any more. */
   *#unknown(held: TagSet): IterableIterator<number> {
     const known = new Set(this.#settlements.unansweredTags());
-    for (const consumer of this.#consumers.values()) for (const tag of consumer.startedTags()) known.add(tag);
+    for (const consumer of this.#consumers.values()) for (const tag of consumer.heldTags()) known.add(tag);
     for (const tag of held) if (!known.has(tag)) yield tag;
   }
 

@@ -218,9 +218,14 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     }
   }
 
-  /** Every tag with a handler that is not settled. */
-  *startedTags(): IterableIterator<number> {
-    for (let delivery = this.#started; delivery !== null; delivery = delivery.next) yield delivery.wire.tag;
+  /** Every tag that is in use here and not settled: with a handler, or waiting. */
+  heldTags(): number[] {
+    const tags: number[] = [];
+    for (let delivery = this.#started; delivery !== null; delivery = delivery.next) tags.push(delivery.wire.tag);
+    this.#waiting.each(({ tag, state }) => {
+      if (state === DELIVERY_STATE.WAITING) tags.push(tag);
+    });
+    return tags;
   }
 
   /** The broker has ended it. What runs goes on. */

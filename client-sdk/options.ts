@@ -221,7 +221,8 @@ function oneOf<T extends string>(name: string, value: unknown, choices: readonly
   return found;
 }
 
-function flag(name: string, value: unknown): boolean {
+/** true or false, default false. Throws INVALID_ARGUMENT. */
+export function flag(name: string, value: unknown): boolean {
   if (value === undefined) return false;
   if (typeof value !== 'boolean') throw invalidArgument(name, value, 'true or false');
   return value;

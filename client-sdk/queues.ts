@@ -8,7 +8,7 @@ import {
   type QueueSettings,
 } from '@lovage/protocol';
 import { invalidArgument } from './errors.js';
-import { whole } from './options.js';
+import { flag, whole } from './options.js';
 import type { Requests } from './requests.js';
 
 /** What `declare` tells. */
@@ -46,8 +46,7 @@ export class Queues {
    * Resolves with how many messages were dropped with it.
    */
   async delete(queue: string, options: { ifEmpty?: boolean; ifUnused?: boolean } = {}): Promise<{ messages: number }> {
-    const { ifEmpty = false, ifUnused = false } = options;
-    const fields = { ifEmpty, ifUnused };
+    const fields = { ifEmpty: flag('ifEmpty', options.ifEmpty), ifUnused: flag('ifUnused', options.ifUnused) };
     return (await this.#send('delete', CLIENT_OPS.QUEUE_DELETE, queue, false, fields)) as { messages: number };
   }
 

@@ -198,10 +198,11 @@ export class FakeBroker implements Platform {
     await this.untilSockets(count + 1);
   }
 
-  /** Time passes until the client has opened so many sockets. */
+  /** Time passes until the client has opened so many sockets and said HELLO on the last. */
   async untilSockets(count: number): Promise<void> {
-    for (let i = 0; this.sockets.length < count && i < 100; i++) await this.pass(1_000);
-    expect(this.sockets.length).toBeGreaterThanOrEqual(count);
+    const isThere = (): boolean => this.sockets.length >= count && this.socket.frames.length > 0;
+    for (let i = 0; !isThere() && i < 100; i++) await this.pass(1_000);
+    expect(isThere(), `socket ${count} is open`).toBe(true);
     await this.turn();
   }
 
@@ -303,11 +304,13 @@ export function outcomeOf<T>(promise: Promise<T>): Outcome<T> {
 }
 
 /** A promise with its functions. */
-export function deferred<T = void>(): {
+export interface Deferred<T = void> {
   readonly promise: Promise<T>;
   readonly resolve: (value: T) => void;
   readonly reject: (error: unknown) => void;
-} {
+}
+
+export function deferred<T = void>(): Deferred<T> {
   let resolve!: (value: T) => void;
   let reject!: (error: unknown) => void;
   const promise = new Promise<T>((yes, no) => {
