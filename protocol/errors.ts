@@ -2,61 +2,74 @@
  * Every error that Lovage reports, by its stable code. Match `error.code`; messages may change.
  *
  * `close` is the WebSocket close code (4000-4999 are for applications, RFC 6455 section 7.4.2) when the error ends the connection, and
- * null when the connection goes on. `protocol/README.md` lists the same rows; a test compares the two.
+ * null when the connection goes on. `by` is who raises it first: `broker` (it travels on the wire), `client` (the SDK, about the wire), `command`
+ * (the program, before there is a wire). `protocol/README.md` lists the same rows; a test compares the two.
  *
- * How to add one: a row here, a row in the README's table, a test that provokes it.
+ * How to add one: a row here, a row in the README's table, a test that provokes it (`test/wire/errors.test.ts` for the broker's).
  */
 export const ERRORS = {
   // The connection itself.
-  BAD_FRAME: { close: 4400, text: 'the frame is not a MessagePack array of the shape its op asks for' },
-  TEXT_FRAME: { close: 4401, text: 'a text frame arrived; Lovage speaks binary frames only' },
-  FRAME_TOO_LARGE: { close: 1009, text: 'the frame is longer than the limit in force' },
-  HELLO_EXPECTED: { close: 4402, text: 'the first frame must be HELLO' },
-  HELLO_TIMEOUT: { close: 4403, text: 'HELLO did not arrive in time' },
-  HELLO_REPEATED: { close: 4404, text: 'HELLO was sent twice on one connection' },
-  VERSION_UNSUPPORTED: { close: 4405, text: 'the broker does not speak this protocol version' },
-  UNAUTHORIZED: { close: 4406, text: 'the token is missing or wrong' },
-  HEARTBEAT_LOST: { close: 4407, text: 'two heartbeats in a row did not arrive' },
-  SLOW_CONSUMER: { close: 4408, text: 'too many bytes wait unread for this connection' },
-  SESSION_TAKEN_OVER: { close: 4409, text: 'another connection has resumed this session' },
-  SHUTTING_DOWN: { close: 4410, text: 'the broker is stopping' },
-  TOO_MANY_CONNECTIONS: { close: 4411, text: 'the broker has as many connections as it may have' },
-  INTERNAL_ERROR: { close: 4500, text: 'the broker failed on this frame; the connection is closed' },
+  BAD_FRAME: { by: 'broker', close: 4400, text: 'the frame is not a MessagePack array of the shape its op asks for' },
+  TEXT_FRAME: { by: 'broker', close: 4401, text: 'a text frame arrived; Lovage speaks binary frames only' },
+  FRAME_TOO_LARGE: { by: 'broker', close: 1009, text: 'the frame is longer than the limit in force' },
+  HELLO_EXPECTED: { by: 'broker', close: 4402, text: 'the first frame must be HELLO' },
+  HELLO_TIMEOUT: { by: 'broker', close: 4403, text: 'HELLO did not arrive in time' },
+  HELLO_REPEATED: { by: 'broker', close: 4404, text: 'HELLO was sent twice on one connection' },
+  VERSION_UNSUPPORTED: { by: 'broker', close: 4405, text: 'the broker does not speak this protocol version' },
+  UNAUTHORIZED: { by: 'broker', close: 4406, text: 'the token is missing or wrong' },
+  HEARTBEAT_LOST: { by: 'broker', close: 4407, text: 'two heartbeats in a row did not arrive' },
+  SLOW_CONSUMER: { by: 'broker', close: 4408, text: 'too many bytes wait unread for this connection' },
+  SESSION_TAKEN_OVER: { by: 'broker', close: 4409, text: 'another connection has resumed this session' },
+  SHUTTING_DOWN: { by: 'broker', close: 4410, text: 'the broker is stopping' },
+  TOO_MANY_CONNECTIONS: { by: 'broker', close: 4411, text: 'the broker has as many connections as it may have' },
+  INTERNAL_ERROR: { by: 'broker', close: 4500, text: 'the broker failed on this frame; the connection is closed' },
   // One request.
-  UNKNOWN_OP: { close: null, text: 'the broker does not know this op' },
-  INVALID_NAME: { close: null, text: 'the name does not match ^[A-Za-z0-9_.:/-]{1,200}$' },
-  INVALID_ARGUMENT: { close: null, text: 'a field has a value outside its range' },
-  QUEUE_NOT_FOUND: { close: null, text: 'there is no queue of this name' },
-  QUEUE_MISMATCH: { close: null, text: 'the queue exists with other settings' },
-  QUEUE_NOT_EMPTY: { close: null, text: 'the queue holds messages' },
-  QUEUE_IN_USE: { close: null, text: 'the queue has consumers' },
-  QUEUE_EXCLUSIVE: { close: null, text: 'an exclusive consumer holds the queue, or others stand in the way of one' },
-  QUEUE_DELETED: { close: null, text: 'the queue was deleted while it was consumed' },
-  CONSUMER_EXISTS: { close: null, text: 'the session already has a consumer of this number' },
-  CONSUMER_NOT_FOUND: { close: null, text: 'the session has no consumer of this number' },
-  TOO_MANY_QUEUES: { close: null, text: 'the namespace has as many queues as it may have' },
-  TOO_MANY_CONSUMERS: { close: null, text: 'the session has as many consumers as it may have' },
-  TOO_MANY_MESSAGES: { close: null, text: 'the broker holds as many messages as it may hold' },
-  TOO_MANY_PRODUCERS: { close: 4412, text: 'the broker remembers as many producers as it may' },
-  BODY_TOO_LARGE: { close: null, text: 'the message body is longer than the limit in force' },
-  HEADERS_TOO_LARGE: { close: null, text: 'the message headers are longer than the limit in force' },
-  DISK_FULL: { close: null, text: 'the disk has no room for more messages; settling goes on' },
-  UNKNOWN_TAG: { close: null, text: 'no delivery of this tag was sent on this session' },
-  ALREADY_SETTLED: { close: null, text: 'this delivery is settled already' },
-  SUPERSEDED: { close: null, text: 'this attempt was taken back; the message belongs to another attempt or is gone' },
-  // Raised by the SDK.
-  CONNECT_FAILED: { close: null, text: 'no connection could be made' },
-  CONNECTION_LOST: { close: null, text: 'the connection was lost and the outcome is not known' },
-  CLIENT_CLOSED: { close: null, text: 'the client is closed' },
-  PUBLISH_TIMEOUT: { close: null, text: 'the publish was not confirmed before its deadline; it may still arrive' },
-  PUBLISH_BUFFER_FULL: { close: null, text: 'too many publishes wait for their confirm' },
-  REQUEST_TIMEOUT: { close: null, text: 'the broker did not answer before the deadline' },
-  // Raised by the command and at start.
-  INVALID_SETTING: { close: null, text: 'a setting has a value that is not allowed' },
-  DATA_DIR_LOCKED: { close: null, text: 'another process uses the data directory' },
-  JOURNAL_DAMAGED: { close: null, text: 'the journal is damaged where it must be whole' },
-  ADDRESS_IN_USE: { close: null, text: 'the address is taken by another process' },
-} as const satisfies Record<string, { close: number | null; text: string }>;
+  UNKNOWN_OP: { by: 'broker', close: null, text: 'the broker does not know this op' },
+  INVALID_NAME: { by: 'broker', close: null, text: 'the name does not match ^[A-Za-z0-9_.:/-]{1,200}$' },
+  INVALID_ARGUMENT: { by: 'broker', close: null, text: 'a field has a value outside its range' },
+  QUEUE_NOT_FOUND: { by: 'broker', close: null, text: 'there is no queue of this name' },
+  QUEUE_MISMATCH: { by: 'broker', close: null, text: 'the queue exists with other settings' },
+  QUEUE_NOT_EMPTY: { by: 'broker', close: null, text: 'the queue holds messages' },
+  QUEUE_IN_USE: { by: 'broker', close: null, text: 'the queue has consumers' },
+  QUEUE_EXCLUSIVE: {
+    by: 'broker',
+    close: null,
+    text: 'an exclusive consumer holds the queue, or others stand in the way of one',
+  },
+  QUEUE_DELETED: { by: 'broker', close: null, text: 'the queue was deleted while it was consumed' },
+  CONSUMER_EXISTS: { by: 'broker', close: null, text: 'the session already has a consumer of this number' },
+  CONSUMER_NOT_FOUND: { by: 'broker', close: null, text: 'the session has no consumer of this number' },
+  TOO_MANY_QUEUES: { by: 'broker', close: null, text: 'the namespace has as many queues as it may have' },
+  TOO_MANY_CONSUMERS: { by: 'broker', close: null, text: 'the session has as many consumers as it may have' },
+  TOO_MANY_MESSAGES: { by: 'broker', close: null, text: 'the broker holds as many messages as it may hold' },
+  TOO_MANY_PRODUCERS: { by: 'broker', close: 4412, text: 'the broker remembers as many producers as it may' },
+  BODY_TOO_LARGE: { by: 'broker', close: null, text: 'the message body is longer than the limit in force' },
+  HEADERS_TOO_LARGE: { by: 'broker', close: null, text: 'the message headers are longer than the limit in force' },
+  DISK_FULL: { by: 'broker', close: null, text: 'the disk has no room for more messages; settling goes on' },
+  UNKNOWN_TAG: { by: 'broker', close: null, text: 'no delivery of this tag was sent on this session' },
+  ALREADY_SETTLED: { by: 'broker', close: null, text: 'this delivery is settled already' },
+  SUPERSEDED: {
+    by: 'broker',
+    close: null,
+    text: 'this attempt was taken back; the message belongs to another attempt or is gone',
+  },
+  // The SDK's own.
+  CONNECT_FAILED: { by: 'client', close: null, text: 'no connection could be made' },
+  CONNECTION_LOST: { by: 'client', close: null, text: 'the connection was lost and the outcome is not known' },
+  CLIENT_CLOSED: { by: 'client', close: null, text: 'the client is closed' },
+  PUBLISH_TIMEOUT: {
+    by: 'client',
+    close: null,
+    text: 'the publish was not confirmed before its deadline; it may still arrive',
+  },
+  PUBLISH_BUFFER_FULL: { by: 'client', close: null, text: 'too many publishes wait for their confirm' },
+  REQUEST_TIMEOUT: { by: 'client', close: null, text: 'the broker did not answer before the deadline' },
+  // The command's own, and those of a start.
+  INVALID_SETTING: { by: 'command', close: null, text: 'a setting has a value that is not allowed' },
+  DATA_DIR_LOCKED: { by: 'command', close: null, text: 'another process uses the data directory' },
+  JOURNAL_DAMAGED: { by: 'command', close: null, text: 'the journal is damaged where it must be whole' },
+  ADDRESS_IN_USE: { by: 'command', close: null, text: 'the address is taken by another process' },
+} as const satisfies Record<string, { by: 'broker' | 'client' | 'command'; close: number | null; text: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;
 

@@ -19,11 +19,13 @@ export class FrameReader {
   position = 0;
   #elementsMax = 0;
   #elementsLeft = 0;
+  #checksText = false;
 
-  /** Starts on a frame. `elementsMax` bounds the values that `skip` may pass over in it. */
-  open(bytes: Uint8Array, elementsMax: number = LIMITS.elementsMax): this {
+  /** Starts on a frame. `elementsMax` bounds the values that `skip` may pass over in it; with `checksText` it refuses text that is no UTF-8. */
+  open(bytes: Uint8Array, elementsMax: number = LIMITS.elementsMax, checksText = false): this {
     this.bytes = bytes;
     this.position = 0;
+    this.#checksText = checksText;
     this.#elementsMax = elementsMax;
     this.#elementsLeft = elementsMax;
     return this;
@@ -161,21 +163,24 @@ export class FrameReader {
     if (byte <= 0x7f || byte >= 0xe0) return;
     if (byte <= 0x8f) return this.#skipMap(byte & 0x0f, what, depthMax, timestamps);
     if (byte <= 0x9f) return this.#skipArray(byte & 0x0f, what, depthMax, timestamps);
-    if (byte <= 0xbf) return this.#advance(byte & 0x1f, what);
+    if (byte <= 0xbf) return this.#skipText(byte & 0x1f, what);
     switch (byte) {
       case 0xc0:
       case 0xc2:
       case 0xc3:
         return;
       case 0xc4:
-      case 0xd9:
         return this.#advance(this.#byte(what), what);
       case 0xc5:
-      case 0xda:
         return this.#advance(this.#uint16(what), what);
       case 0xc6:
-      case 0xdb:
         return this.#advance(this.#uint32(what), what);
+      case 0xd9:
+        return this.#skipText(this.#byte(what), what);
+      case 0xda:
+        return this.#skipText(this.#uint16(what), what);
+      case 0xdb:
+        return this.#skipText(this.#uint32(what), what);
       case 0xcc:
       case 0xd0:
         return this.#advance(1, what);
@@ -224,8 +229,21 @@ export class FrameReader {
     for (let i = 0; i < count; i++) {
       const length = this.#strLength(`a key of ${what}`);
       if (length === PROTO.length && this.#isProto()) throw this.bad(`${what} without the key "__proto__"`);
-      this.#advance(length, what);
+      this.#skipText(length, what);
       this.skip(what, depthLeft - 1, timestamps);
+    }
+  }
+
+  #skipText(length: number, what: string): void {
+    const start = this.position;
+    this.#advance(length, what);
+    if (!this.#checksText) return;
+    // ASCII needs no decoder.
+    for (let i = start; i < this.position; i++) {
+      if (this.bytes[i]! > 0x7f) {
+        this.#utf8(i, this.position, what);
+        return;
+      }
     }
   }
 

@@ -71,12 +71,17 @@ export function decodeValue(bytes: Uint8Array): unknown {
 
 /** A whole frame of a form that is not on the hot path: `[op, ...fields]`, within the protocol's limits of depth and size. */
 export function decodeFrame(bytes: Uint8Array): unknown[] {
-  scanner.open(bytes).skip('frame');
-  scanner.end();
+  checkFrame(bytes);
   const frame = unpack(bytes);
   if (!Array.isArray(frame) || frame.length === 0)
     throw new LovageError('BAD_FRAME', 'Cannot read the frame: expected an array [op, ...fields]');
   return frame;
+}
+
+/** Throws BAD_FRAME unless the bytes are one whole value within the protocol's limits, its text in UTF-8. Builds nothing. */
+export function checkFrame(bytes: Uint8Array): void {
+  scanner.open(bytes, LIMITS.elementsMax, true).skip('frame');
+  scanner.end();
 }
 
 /** `[op, ...fields]` as bytes. */

@@ -10,6 +10,7 @@ import { Broker } from '../broker/broker.js';
 import { LiveBrokerView } from '../broker/broker-view.js';
 import { SYSTEM_CLOCK } from '../broker/clock.js';
 import { Engine } from '../engine/engine.js';
+import { ENGINE_DEFAULTS } from '../engine/state.js';
 import { Gateway } from '../gateway/gateway.js';
 import { createHttp, type HttpOptions } from '../http/index.js';
 import { type Journal, MemoryJournal, openFileJournal } from '../journal/index.js';
@@ -40,6 +41,8 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
     messagesMax: settings.messagesMax,
     queuesMax: settings.queuesMax,
     graceMs: settings.graceMs,
+    // What the broker decides to send on its own must not be what a connection is closed for.
+    unsentBytesMax: Math.min(ENGINE_DEFAULTS.unsentBytesMax, settings.unsentBytesMax / 2),
   });
   const broker = new Broker({ engine, journal, clock: SYSTEM_CLOCK });
   const view = new LiveBrokerView(broker, SYSTEM_CLOCK, VERSION, () => gateway);

@@ -3,6 +3,7 @@
 import {
   CLIENT_OPS,
   type ClientOp,
+  checkFrame,
   decodeFrame,
   FrameReader,
   LIMITS,
@@ -23,14 +24,20 @@ type RequestHandler = (session: Session, request: number, fields: Fields) => voi
 type FrameHandler = (session: Session, frame: Uint8Array) => void;
 
 const OPS: Readonly<Record<ClientOp, FrameHandler>> = {
-  HELLO: (session) => session.fail('HELLO_REPEATED'),
+  HELLO: (session, frame) => {
+    checkFrame(frame);
+    session.fail('HELLO_REPEATED');
+  },
   HEARTBEAT: (session, frame) => heartbeat(session, frame),
   PUBLISH: (session, frame) => publish(session, frame),
   START: (session, frame) => answer(session, frame, 'start'),
   ACK: (session, frame) => answer(session, frame, 'ack'),
   RELEASE: (session, frame) => answer(session, frame, 'release'),
   NACK: (session, frame) => nack(session, frame),
-  GOODBYE: (session) => session.leave(),
+  GOODBYE: (session, frame) => {
+    checkFrame(frame);
+    session.leave();
+  },
   CONSUME: request((session, request, fields) => {
     const consumerId = whole(fields[0], 'consumerId', 0, 0xffff_ffff);
     submit(session, {
@@ -99,6 +106,7 @@ export function handleFrame(session: Session, frame: Uint8Array): void {
   const op = readOp(frame);
   const handler = BY_NUMBER[op];
   if (handler === undefined) {
+    checkFrame(frame);
     session.refuse(
       null,
       new LovageError('UNKNOWN_OP', `Cannot carry out op ${op}: expected one of the client's table`, {

@@ -3,7 +3,7 @@
  *
  *     opening   the socket is there, HELLO is awaited      -> open when HELLO is accepted, closed on anything else or after the time limit
  *     open      frames are carried out, heartbeats run     -> closed by GOODBYE, a violation, two lost heartbeats, the socket's end, the broker's stop
- *     closed    nothing is sent or heard any more
+ *     closed    nothing is sent or heard any more; the socket goes when the client has answered the close, or after a while
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -26,6 +26,9 @@ import type { Authority } from './authority.js';
 import { type ParsedHello, parseHello } from './fields.js';
 import { handleFrame } from './ops.js';
 import { Outbox, type Wire } from './outbox.js';
+
+/** ms that a client has to read what is on its way and to answer the close, before its socket is dropped. */
+const CLOSE_MS = 5_000;
 
 /** What every connection has in common. */
 export interface SessionSettings {
@@ -61,6 +64,8 @@ export class Session {
   #heardAtMs: number;
   #beatAtMs: number;
   #movedAtMs: number;
+  /** When the sweep first found the session closed. */
+  #closedAtMs: number | null = null;
 
   constructor(context: SessionContext, wire: Wire, nowMs: number) {
     this.#context = context;
@@ -147,13 +152,16 @@ export class Session {
     this.#forget(true);
   }
 
-  /** Called again and again: heartbeats, the time limit of HELLO, and clients that do not read. */
+  /** Called again and again, until the socket is gone: heartbeats, the time limit of HELLO, and clients that do not read. */
   sweep(nowMs: number): void {
-    if (this.#state === 'opening') {
+    if (this.#state === 'closed') {
+      this.#closedAtMs ??= nowMs;
+      if (nowMs - this.#closedAtMs >= CLOSE_MS) this.#wire.terminate();
+    } else if (this.#state === 'opening') {
       if (nowMs - this.#openedAtMs > LIMITS.helloTimeoutMs) this.fail('HELLO_TIMEOUT');
-    } else if (this.#state === 'open') {
+    } else {
       if (nowMs - this.#heardAtMs > this.#heartbeatMs * LIMITS.heartbeatMisses) this.fail('HEARTBEAT_LOST');
-      else if (this.#isStuck(nowMs)) this.#stuck();
+      else if (this.#isStuck(nowMs)) this.fail('SLOW_CONSUMER');
       else if (nowMs - this.#beatAtMs >= this.#heartbeatMs) this.#beat(nowMs);
     }
   }
@@ -246,13 +254,6 @@ export class Session {
     if (this.#wire.hasMoved() || bufferedBytes === 0) this.#movedAtMs = nowMs;
     if (bufferedBytes - this.#wire.largestFrameBytes > unsentBytesMax) return true;
     return nowMs - this.#movedAtMs > unsentMsMax;
-  }
-
-  /** A close frame would wait behind the bytes that the client does not read, so the socket is dropped. */
-  #stuck(): void {
-    this.#state = 'closed';
-    this.#wire.terminate();
-    this.#forget(true);
   }
 
   #drained(bytes: number): void {

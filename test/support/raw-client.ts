@@ -179,6 +179,15 @@ export class RawClient {
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(bytes, { binary: true });
   }
 
+  /** One message in as many fragments as there are parts. */
+  sendFragments(parts: readonly Uint8Array[]): void {
+    for (const [i, part] of parts.entries()) this.#socket.send(part, { binary: true, fin: i === parts.length - 1 });
+  }
+
+  ping(bytes: Uint8Array): void {
+    this.#socket.ping(bytes);
+  }
+
   sendText(text: string): void {
     this.#socket.send(text, { binary: false });
   }
@@ -195,6 +204,11 @@ export class RawClient {
 
   resume(): void {
     this.#socket.resume();
+  }
+
+  /** Bytes that the broker has not taken yet. */
+  get unsentBytes(): number {
+    return this.#socket.bufferedAmount;
   }
 
   /** Drops the connection without a close frame, as a crash does. */

@@ -88,20 +88,21 @@ describe('session', () => {
     expect(wire.closedWith).toBeNull();
   });
 
-  test('drops a connection above the bound of unread bytes, even if it takes a little', async () => {
+  test('closes a connection above the bound of unread bytes, even if it takes a little', async () => {
     const harness = await SessionHarness.start({ settings: { unsentBytesMax: 1_000_000 } });
     const { session, wire } = await harness.open();
     wire.isMoving = true;
     wire.bufferedBytes = 1_000_000;
     session.sweep(harness.clock.monotonicMs());
-    expect(wire.isTerminated).toBe(false);
+    expect(wire.closedWith).toBeNull();
     wire.bufferedBytes = 1_000_001;
     session.sweep(harness.clock.monotonicMs());
-    expect(wire.isTerminated).toBe(true);
+    expect(wire.errorCode).toBe('SLOW_CONSUMER');
+    expect(wire.closedWith?.code).toBe(4408);
     expect(session.isOpen).toBe(false);
   });
 
-  test('drops a connection that takes nothing for ten seconds, and none that takes a little', async () => {
+  test('closes a connection that takes nothing for ten seconds, and none that takes a little', async () => {
     const harness = await SessionHarness.start();
     const slow = await harness.open({ heartbeatMs: 600_000 });
     const stuck = await harness.open({ heartbeatMs: 600_000 });
@@ -109,12 +110,23 @@ describe('session', () => {
     slow.wire.isMoving = true;
     stuck.wire.bufferedBytes = 500_000;
     for (let second = 0; second <= 11; second++) {
-      expect(stuck.wire.isTerminated).toBe(second > 10);
+      expect(stuck.session.isOpen).toBe(second <= 10);
       harness.clock.advance(1_000);
       for (const { session } of [slow, stuck]) session.sweep(harness.clock.monotonicMs());
     }
-    expect(stuck.wire.isTerminated).toBe(true);
-    expect(slow.wire.isTerminated).toBe(false);
+    expect(stuck.wire.errorCode).toBe('SLOW_CONSUMER');
+    expect(slow.session.isOpen).toBe(true);
+  });
+
+  test('drops the socket of a client that does not answer the close within five seconds', async () => {
+    const harness = await SessionHarness.start();
+    const { session, wire } = await harness.open();
+    harness.send(session, [CLIENT_OPS.GOODBYE]);
+    for (let second = 0; second <= 5; second++) {
+      session.sweep(harness.clock.monotonicMs());
+      expect(wire.isTerminated).toBe(second === 5);
+      harness.clock.advance(1_000);
+    }
   });
 
   test('counts the ten seconds from the last byte taken, not from the start of the broker', async () => {
@@ -123,7 +135,7 @@ describe('session', () => {
     const { session, wire } = await harness.open();
     wire.bufferedBytes = 1;
     session.sweep(harness.clock.monotonicMs());
-    expect(wire.isTerminated).toBe(false);
+    expect(wire.closedWith).toBeNull();
   });
 
   test('lets a client finish one frame that is larger than the bound as long as it reads', async () => {
@@ -136,7 +148,7 @@ describe('session', () => {
       harness.clock.advance(1_000);
       session.sweep(harness.clock.monotonicMs());
     }
-    expect(wire.isTerminated).toBe(false);
+    expect(wire.closedWith).toBeNull();
   });
 
   test('closes the one connection whose frame the broker fails on, with INTERNAL_ERROR', async () => {
