@@ -1,6 +1,7 @@
 /** How a command ends when it cannot do what it was told: an exit code, and `CODE: message` on standard error. Never a stack trace. */
 import { ERRORS, LovageError } from '@lovage/protocol';
 import { CommanderError } from 'commander';
+import { ReaderGone } from './output.js';
 
 /** What the process ends with. */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
@@ -30,12 +31,16 @@ const HINTS: Readonly<Partial<Record<string, string>>> = {
   JOURNAL_DAMAGED:
     'See what is wrong with "lovage journal verify <data-dir>", and what a repair would do with "lovage journal repair <data-dir>".',
   CONNECT_FAILED: 'Is the broker running? Start one with "lovage start", or give its address with --url.',
+  QUEUE_NOT_FOUND: 'Make the queue with "lovage queues declare <queue>", or give --declare to publish and consume.',
+  QUEUE_MISMATCH:
+    'See its settings with "lovage queues inspect <queue>". To change them, delete the queue and declare it again.',
   UNAUTHORIZED: "Give the broker's token with --token or LOVAGE_TOKEN.",
 };
 
-/** Any thrown value as a failure. Errors of the system keep their own code (ENOENT, EPIPE). */
+/** Any thrown value as a failure. Errors of the system keep their own code (ENOENT, ENOSPC); a reader that has gone is none. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof CommanderError) return usageFailure(error);
+  if (error instanceof ReaderGone) return { code: error.code, message: error.message, exitCode: EXIT.done };
   if (!(error instanceof Error)) return { code: 'INTERNAL_ERROR', message: String(error), exitCode: EXIT.failed };
   const code = codeOf(error);
   const { details } = error as { details?: Readonly<Record<string, unknown>> };

@@ -8,11 +8,23 @@ import type { Writable } from 'node:stream';
 /** Bytes waiting for the reader above which `lines` makes the caller wait. */
 const WAITING_BYTES_MAX = 1_048_576;
 
+/** Whoever read standard output has gone (EPIPE), as `head` does when it has seen enough. Nothing failed: a command that only prints is done. */
+export class ReaderGone extends Error {
+  readonly code = 'EPIPE';
+
+  constructor(cause: Error) {
+    super('Cannot print: nobody reads standard output any more', { cause });
+    this.name = 'ReaderGone';
+  }
+}
+
 export class Output {
   readonly isJson: boolean;
   readonly #stream: Writable;
   #gathered: string[] = [];
   #flush: Promise<void> | null = null;
+  /** What a write failed with: the stream takes nothing after it, and never says that it has drained. */
+  #failure: Error | null = null;
 
   /** `stream` is standard output unless a test says otherwise. */
   constructor(isJson: boolean, stream: Writable = process.stdout) {
@@ -27,7 +39,7 @@ export class Output {
     await this.line(this.isJson ? JSON.stringify(value) : text);
   }
 
-  /** Adds a line and resolves when the reader has accepted it. Rejects with the system's error (EPIPE when the reader is gone). */
+  /** Adds a line and resolves when the reader has accepted it. Rejects with ReaderGone, or the system's error (ENOSPC, EIO). */
   line(text: string): Promise<void> {
     this.#gathered.push(text);
     this.#flush ??= this.#write();
@@ -39,13 +51,13 @@ export class Output {
     const written = this.line(text);
     if (this.#stream.writableLength > WAITING_BYTES_MAX) await written;
     else written.catch(() => undefined);
-    if (this.#stream.errored) throw this.#stream.errored;
+    if (this.#failure !== null) throw this.#failure;
   }
 
   /** Resolves when everything is accepted. */
   async end(): Promise<void> {
     await this.#flush;
-    if (this.#stream.writableNeedDrain && !this.#stream.errored) await once(this.#stream, 'drain');
+    if (this.#stream.writableNeedDrain && this.#failure === null) await once(this.#stream, 'drain');
   }
 
   async #write(): Promise<void> {
@@ -53,8 +65,17 @@ export class Output {
     const text = `${this.#gathered.join('\n')}\n`;
     this.#gathered = [];
     this.#flush = null;
+    if (this.#failure !== null) throw this.#failure;
     await new Promise<void>((resolve, reject) => {
-      this.#stream.write(text, (error) => (error ? reject(error) : resolve()));
+      this.#stream.write(text, (error) => {
+        if (!error) return resolve();
+        this.#failure ??= named(error);
+        reject(this.#failure);
+      });
     });
   }
+}
+
+function named(error: Error & { code?: string }): Error {
+  return error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED' ? new ReaderGone(error) : error;
 }

@@ -9,7 +9,7 @@ import { withClient } from './client.js';
 import { UsageError } from './failure.js';
 import { IdRanges } from './id-ranges.js';
 import { addSettings, integerOption, JSON_OPTION, pairsOption } from './options.js';
-import { Output } from './output.js';
+import { Output, ReaderGone } from './output.js';
 import { publishAll } from './pipeline.js';
 
 interface PublishFlags {
@@ -116,7 +116,7 @@ function messageOf(body: Body, options: PublishOptions): PublishMessage {
   return { ...options, body, contentType: CONTENT_TYPES.text };
 }
 
-/** Prints a line a receipt with --json, else one line at the end. */
+/** Prints a line a receipt with --json, else one line at the end. Publishing goes on when nobody reads them any more. */
 class Report {
   readonly #queue: string;
   readonly #output: Output;
@@ -134,9 +134,10 @@ class Report {
       if (receipt.duplicate) this.#duplicates++;
     }
     if (!this.#output.isJson || receipts.length === 0) return;
-    await this.#output.item(
-      receipts.map(({ id, duplicate, durability }) => JSON.stringify({ id, duplicate, durability })).join('\n'),
-    );
+    const lines = receipts.map(({ id, duplicate, durability }) => JSON.stringify({ id, duplicate, durability }));
+    await this.#output.item(lines.join('\n')).catch((error: unknown) => {
+      if (!(error instanceof ReaderGone)) throw error;
+    });
   }
 
   async end(): Promise<void> {

@@ -28,7 +28,10 @@ async function start(flags: Record<string, unknown>): Promise<void> {
   const app = await startApp(settings, log);
   const stopped = new Promise<StopSignal>(onStopSignal);
   const output = new Output(flags.json === true);
-  await output.print(readyFacts(settings, app.url), readyText(settings, app.url));
+  // A broker serves its clients, not the reader of its first line.
+  await output.print(readyFacts(settings, app.url), readyText(settings, app.url)).catch((err: unknown) => {
+    log.warn({ err }, 'the ready line could not be printed');
+  });
   log.info({ signal: await stopped }, 'stopping');
   await app.close();
   log.info('stopped');

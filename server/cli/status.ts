@@ -23,6 +23,8 @@ interface Overview {
   readonly journal: { readonly segments: number; readonly bytes: number; readonly isFull: boolean };
 }
 
+const CLIENTS = ['connection', 'session', 'consumer'] as const;
+
 export function addStatus(program: Command): void {
   const command = program
     .command('status')
@@ -42,7 +44,7 @@ function overviewText(overview: Overview, url: string): string {
   const state = overview.isStopping ? 'stopping' : overview.isReady ? 'ready' : 'reading its journal';
   return textPairs([
     ['Broker', `Lovage ${overview.version} at ${url}, ${state}, up ${durationText(overview.uptimeMs)}`],
-    ['Clients', `${overview.connections} connections, ${overview.sessions} sessions, ${overview.consumers} consumers`],
+    ['Clients', CLIENTS.map((name) => countText(overview[`${name}s`], name)).join(', ')],
     ['Queues', overview.queues],
     [
       'Messages',
@@ -64,7 +66,7 @@ function overviewText(overview: Overview, url: string): string {
     ],
     [
       'Journal',
-      `sync ${overview.syncClass}, ${journal.segments} segments, ${sizeText(journal.bytes)}${journal.isFull ? ', DISK FULL' : ''}`,
+      `sync ${overview.syncClass}, ${countText(journal.segments, 'segment')}, ${sizeText(journal.bytes)}${journal.isFull ? ', DISK FULL' : ''}`,
     ],
   ]);
 }
@@ -85,6 +87,10 @@ export function durationText(ms: number): string {
     return `${Math.floor((ms % above) / unit)} ${name}`;
   });
   return parts.join(' ');
+}
+
+function countText(count: number, name: string): string {
+  return `${count} ${name}${count === 1 ? '' : 's'}`;
 }
 
 function rateText(rate: number): string {

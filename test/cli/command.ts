@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
-const BIN = fileURLToPath(new URL('../../server/bin/lovage.js', import.meta.url));
+/** The command, for Node to run. */
+export const BIN = fileURLToPath(new URL('../../server/bin/lovage.js', import.meta.url));
 
 export interface Ended {
   readonly code: number | null;
