@@ -71,8 +71,17 @@ export class Recall {
   #lookAt(queue: Queue, out: EffectSink): boolean {
     const waiting = queue.ready.peek();
     if (waiting >= 0) return this.#makeRoom(queue, this.#state.table.priority[waiting]!, out);
-    const idle = queue.rotation.peek();
-    return idle !== null && this.#share(queue, idle.consumer, out);
+    const idle = this.#idle(queue);
+    return idle !== null && this.#share(queue, idle, out);
+  }
+
+  /** A consumer with credit and nothing that it could start. One that has given something back has credit, too, but is not idle. */
+  #idle(queue: Queue): Consumer | null {
+    for (const attachment of queue.attachments) {
+      if (attachment.consumer.hasCredit() && this.#unstarted(attachment, () => true).length === 0)
+        return attachment.consumer;
+    }
+    return null;
   }
 
   #share(queue: Queue, idle: Consumer, out: EffectSink): boolean {
