@@ -223,7 +223,7 @@ export class Client {
     const error = new LovageError('SUPERSEDED');
     for (const consumer of this.#consumers.values()) consumer.resumed(held, error);
     this.#settlements.giveBack(this.#unknown(held));
-    this.#settlements.resumed(settleSeq);
+    this.#settlements.resumed(settleSeq, held);
   }
 
   /** Another session: what the old one held is with others by now. */

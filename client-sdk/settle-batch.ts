@@ -52,12 +52,19 @@ export class SettleBatch {
 
   /** These tags were refused; null for all. */
   reject(tags: TagSet | null, error: LovageError): void {
-    for (let i = 0; i < this.#tags.length; i++) {
-      if (this.#resolves[i] === null || !(tags?.has(this.#tags[i]!) ?? true)) continue;
-      this.#resolves[i] = null;
-      // Whoever awaits sees the rejection; whoever does not is not made to crash by it.
-      this.#promises[i]!.catch(ignore);
-      this.#rejects[i]!(error);
-    }
+    for (let i = 0; i < this.#tags.length; i++) if (tags?.has(this.#tags[i]!) ?? true) this.#reject(i, error);
+  }
+
+  /** All but these tags will be refused. */
+  rejectUnless(tags: TagSet, error: LovageError): void {
+    for (let i = 0; i < this.#tags.length; i++) if (!tags.has(this.#tags[i]!)) this.#reject(i, error);
+  }
+
+  #reject(index: number, error: LovageError): void {
+    if (this.#resolves[index] === null) return;
+    this.#resolves[index] = null;
+    // Whoever awaits sees the rejection; whoever does not is not made to crash by it.
+    this.#promises[index]!.catch(ignore);
+    this.#rejects[index]!(error);
   }
 }

@@ -5,15 +5,7 @@
  *
  *     ack() -> gathering ACK batch --flush--> unanswered [7][8][9] --SETTLED 8--> [9]
  */
-import {
-  CLIENT_OPS,
-  FrameWriter,
-  LIMITS,
-  type LovageError,
-  type Welcome,
-  writeNack,
-  writeSettle,
-} from '@lovage/protocol';
+import { CLIENT_OPS, FrameWriter, LIMITS, LovageError, type Welcome, writeNack, writeSettle } from '@lovage/protocol';
 import type { Channel, SenderContext } from './channel.js';
 import { type ActiveDelivery, DELIVERY_STATE, type ParsedNack } from './delivery.js';
 import { Deque } from './deque.js';
@@ -118,10 +110,19 @@ export class Settlements {
     this.#sent = 0;
   }
 
-  /** The session goes on: what the broker has processed is done, the rest is sent again in order. */
-  resumed(settleSeq: Welcome['settleSeq']): void {
+  /**
+   * The session goes on: what the broker has processed is done, the rest is sent again in order. An answer to that may be lost once more, so
+   * what is known already is told now: what was not processed and is not `held` any more was taken back.
+   */
+  resumed(settleSeq: Welcome['settleSeq'], held: TagSet): void {
+    const unanswered = this.#unanswered;
+    for (let i = 0; i < unanswered.length; i++) {
+      const batch = unanswered.at(i)!;
+      if (settleSeq === null) batch.isUncertain = true;
+      else if (batch.settleSeq > settleSeq) batch.rejectUnless(held, new LovageError('SUPERSEDED'));
+      else if (batch.isUncertain) batch.reject(null, new LovageError('CONNECTION_LOST'));
+    }
     if (settleSeq !== null) this.settled(settleSeq);
-    else for (let i = 0; i < this.#unanswered.length; i++) this.#unanswered.at(i)!.isUncertain = true;
     this.#sent = 0;
     this.#send();
   }

@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import type { Delivery } from '../../client-sdk/delivery.js';
-import { connected, deferred, outcomeOf, useVirtualTime } from './fake-broker.js';
+import { deferred } from './deferred.js';
+import { connected, outcomeOf, useVirtualTime } from './fake-broker.js';
 
 useVirtualTime();
 

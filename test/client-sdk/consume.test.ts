@@ -3,15 +3,8 @@ import type { Client } from '../../client-sdk/client.js';
 import type { Consumer, Handler } from '../../client-sdk/consumer.js';
 import type { Delivery } from '../../client-sdk/delivery.js';
 import type { ConnectOptions, ConsumeOptions } from '../../client-sdk/options.js';
-import {
-  connected,
-  type Deferred,
-  deferred,
-  type FakeBroker,
-  type Outgoing,
-  outcomeOf,
-  useVirtualTime,
-} from './fake-broker.js';
+import { type Deferred, deferred } from './deferred.js';
+import { connected, type FakeBroker, type Outgoing, outcomeOf, useVirtualTime } from './fake-broker.js';
 
 useVirtualTime();
 

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import type { Client } from '../../client-sdk/client.js';
 import type { Delivery } from '../../client-sdk/delivery.js';
 import type { ConsumeOptions } from '../../client-sdk/options.js';
-import { connected, type Deferred, deferred, type FakeBroker, outcomeOf, useVirtualTime } from './fake-broker.js';
+import { type Deferred, deferred } from './deferred.js';
+import { connected, type FakeBroker, outcomeOf, useVirtualTime } from './fake-broker.js';
 
 useVirtualTime();
 
@@ -110,6 +111,27 @@ describe('resuming a session', () => {
     broker.socket.tell('REFUSED', 3, [2, 1], 'ALREADY_SETTLED');
     await broker.turn();
     expect(after.error).toMatchObject({ code: 'ALREADY_SETTLED' });
+  });
+
+  test('rejects at once what the broker has not processed and does not hold: its refusal may be lost once more', async () => {
+    const { broker, seen } = await running(2);
+    broker.socket.deliver(1, { tag: 3 });
+    // START and ACK in one turn: the broker hears of the third only by this.
+    const outcomes = seen.map((delivery) => outcomeOf(delivery.ack()));
+    await broker.turn();
+    await broker.reconnect({ resumed: true, session: 's1', held: [1, 1], settleSeq: 1 });
+    expect(outcomes.map(({ error }) => error?.code)).toEqual([undefined, 'SUPERSEDED', 'SUPERSEDED']);
+    await broker.reconnect({ resumed: true, session: 's1', held: [], settleSeq: 2 });
+    expect(outcomes[0]!.state).toBe('resolved');
+  });
+
+  test('does not take an uncertain frame for a success when its answer was lost', async () => {
+    const { broker, seen } = await running(1);
+    const outcome = outcomeOf(seen[0]!.ack());
+    await broker.turn();
+    await broker.reconnect({ resumed: true, session: 's1', held: [], settleSeq: null });
+    await broker.reconnect({ resumed: true, session: 's1', held: [], settleSeq: 2 });
+    expect(outcome.error).toMatchObject({ code: 'CONNECTION_LOST' });
   });
 
   test('rejects an uncertain ack that the broker refuses for another reason', async () => {
