@@ -149,7 +149,12 @@ describe('arrays, maps, floats', () => {
   });
 
   test('true, false and nil', () => {
-    expect(written((writer) => (writer.bool(true), writer.bool(false), writer.nil()))).toBe('c3c2c0');
+    const text = written((writer) => {
+      writer.bool(true);
+      writer.bool(false);
+      writer.nil();
+    });
+    expect(text).toBe('c3c2c0');
   });
 });
 
