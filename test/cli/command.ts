@@ -14,13 +14,18 @@ export interface Ended {
   readonly error: string;
 }
 
-/** The process, its environment cleared of LOVAGE_* but for `variables`. Standard input is a pipe that the caller must end. */
+/**
+ * The process, its environment cleared of LOVAGE_* but for `variables`. Standard input is a pipe that the caller must end. `wrapper` is what stands before
+ * `node`: it must become the command (as `strace -D` does), or signals miss it.
+ */
 export function spawnCommand(
   words: readonly string[],
   variables: Record<string, string> = {},
+  wrapper: readonly string[] = [],
 ): ChildProcessWithoutNullStreams {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('LOVAGE_'));
-  return spawn(process.execPath, [BIN, ...words], { env: { ...Object.fromEntries(inherited), ...variables } });
+  const [program, ...rest] = [...wrapper, process.execPath, BIN, ...words] as [string, ...string[]];
+  return spawn(program, rest, { env: { ...Object.fromEntries(inherited), ...variables } });
 }
 
 /** Runs to the end, with `input` as standard input. */

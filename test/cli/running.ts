@@ -11,8 +11,8 @@ export class Running {
   #out = '';
   #error = '';
 
-  constructor(words: readonly string[], variables: Record<string, string> = {}) {
-    const child = spawnCommand(words, variables);
+  constructor(words: readonly string[], variables: Record<string, string> = {}, wrapper: readonly string[] = []) {
+    const child = spawnCommand(words, variables, wrapper);
     this.child = child;
     child.stdin.on('error', () => undefined);
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

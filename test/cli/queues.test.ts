@@ -1,0 +1,89 @@
+/** `lovage queues` and `lovage status` against a real broker. */
+import { beforeAll, describe, expect, test } from 'vitest';
+import { BrokerProcess } from '../support/broker-process.js';
+import { command, type Ended } from './command.js';
+
+const LOVAGE_TOKEN = 'sesame';
+
+let broker: BrokerProcess;
+beforeAll(async () => {
+  broker = await BrokerProcess.start({ variables: { LOVAGE_TOKEN } });
+});
+
+function run(line: string, variables: Record<string, string> = { LOVAGE_TOKEN }): Promise<Ended> {
+  return command(line.split(' '), { variables: { LOVAGE_URL: broker.url, ...variables } });
+}
+
+/** What the command printed, which must have ended well. */
+async function printed(line: string): Promise<string> {
+  const { code, out, error } = await run(line);
+  expect([code, error]).toEqual([0, '']);
+  return out;
+}
+
+async function json(line: string): Promise<Record<string, unknown>> {
+  return JSON.parse(await printed(`${line} --json`)) as Record<string, unknown>;
+}
+
+async function failure(line: string): Promise<string> {
+  const { code, out, error } = await run(line);
+  expect([code, out]).toEqual([1, '']);
+  expect(error).not.toMatch(/\n +at /);
+  return error;
+}
+
+test('queues are made, listed, looked into, paused, purged and deleted', async () => {
+  expect(await printed('queues list')).toBe('No queues\n');
+  expect(await printed('queues declare a')).toBe('Queue a is made\n');
+  expect(await printed('queues declare a')).toBe('Queue a was there\n');
+  expect(await json('queues declare b --default-priority 7')).toMatchObject({
+    queue: 'b',
+    created: true,
+    settings: { defaultPriority: 7 },
+  });
+  expect(await failure('queues declare b --default-priority 8')).toMatch(
+    /^QUEUE_MISMATCH: .*defaultPriority.*\n.*inspect/,
+  );
+  await printed('publish b x y z');
+  expect(await printed('queues list')).toBe(
+    [
+      'queue  ready  delayed  leased  started  consumers  paused',
+      'a          0        0       0        0          0  no',
+      'b          3        0       0        0          0  no\n',
+    ].join('\n'),
+  );
+  const lines = (await printed('queues list --json')).trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line))).toMatchObject([{ name: 'a' }, { name: 'b', ready: 3 }]);
+  expect(await printed('queues inspect b')).toMatch(/^ready +3$/m);
+  expect(await json('queues inspect b')).toMatchObject({ name: 'b', ready: 3, settings: { defaultPriority: 7 } });
+  expect(await printed('queues pause b')).toBe('Queue b is paused\n');
+  expect(await printed('consume b --idle-ms 100')).toBe('');
+  expect(await json('queues resume b')).toEqual({ queue: 'b', paused: false });
+  expect(await printed('consume b --count 1')).toContain('"priority":7');
+  expect(await printed('queues purge b')).toBe('Removed 2 messages from b\n');
+  await printed('publish b x');
+  expect(await failure('queues delete b --if-empty')).toMatch(/^QUEUE_NOT_EMPTY: /);
+  expect(await printed('queues delete b')).toBe('Deleted b with 1 message\n');
+  expect(await failure('queues inspect b')).toMatch(/^QUEUE_NOT_FOUND: /);
+  expect(await failure('queues delete b')).toMatch(/^QUEUE_NOT_FOUND: /);
+  expect(await printed('queues list --namespace other')).toBe('No queues\n');
+});
+
+describe('status', () => {
+  test('tells how the broker does', async () => {
+    const text = await printed('status');
+    expect(text).toMatch(/^Broker +Lovage \d+\.\d+\.\d+ at ws:\/\/127\.0\.0\.1:\d+, ready, up \d+ s\n/);
+    expect(text).toMatch(/^Journal +sync always, 1 segment, /m);
+    expect(await json('status')).toMatchObject({ isReady: true, syncClass: 'always', journal: { isFull: false } });
+  });
+});
+
+describe('a token', () => {
+  test.each(['status', 'queues list', 'publish a x', 'consume a'])('that is wrong or missing ends %s', async (line) => {
+    for (const variables of [{ LOVAGE_TOKEN: 'wrong' }, {}]) {
+      const { code, out, error } = await run(line, variables as Record<string, string>);
+      expect([code, out]).toEqual([1, '']);
+      expect(error).toMatch(/^UNAUTHORIZED: .*\n.*--token or LOVAGE_TOKEN/);
+    }
+  });
+});
