@@ -1,0 +1,49 @@
+// hot path
+/** Lovage through its public SDK. */
+import type { BodyHandler, ConsumeShape, Driver, DriverSession, Target } from './driver.js';
+
+type Sdk = typeof import('@lovage/client');
+type Client = Awaited<ReturnType<Sdk['connect']>>;
+
+/** Open-loop load may run ahead of the broker; it is counted, not refused. */
+const PUBLISH_BUFFER = { publishBufferMessages: 4_194_304, publishBufferBytes: 2_147_483_648 } as const;
+
+export const lovageDriver: Driver = {
+  async connect({ endpoint, settings }: Target): Promise<DriverSession> {
+    const { connect } = (await import(settings.sdk ?? '@lovage/client')) as Sdk;
+    return new LovageSession(await connect(endpoint, PUBLISH_BUFFER));
+  },
+};
+
+class LovageSession implements DriverSession {
+  readonly #client: Client;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  async declare(queue: string): Promise<void> {
+    await this.#client.queues.declare(queue);
+  }
+
+  publish(queue: string, body: Uint8Array, priority: number): Promise<unknown> {
+    return this.#client.publish(queue, body, { priority });
+  }
+
+  async consume(queue: string, { prefetch, concurrency }: ConsumeShape, handle: BodyHandler): Promise<void> {
+    await this.#client.consume(
+      queue,
+      (delivery) => {
+        const working = handle(delivery.body);
+        if (working !== undefined) return working.then(() => delivery.ack());
+        void delivery.ack();
+        return undefined;
+      },
+      { prefetch, concurrency, ack: 'late' },
+    );
+  }
+
+  close(): Promise<void> {
+    return this.#client.close();
+  }
+}

@@ -1,0 +1,111 @@
+// hot path
+/**
+ * Open loop: publishes at a fixed rate, whether or not the broker keeps up. Each message carries the time at which it was due, so what waits because
+ * the producer or the broker was late counts as waiting (no coordinated omission).
+ */
+import { Worker } from 'node:worker_threads';
+import { monotonicMs } from '../run/monotonic-clock.js';
+import { randomBytes } from '../run/random.js';
+import type { DriverSession } from './driver.js';
+import { LatencyHistogram } from './latency-histogram.js';
+import type { Role } from './role.js';
+import { stamp } from './stamp.js';
+
+export interface PacedProducerOptions {
+  readonly queue: string;
+  readonly bytes: number;
+  readonly perSecond: number;
+  readonly priority: number;
+  readonly seed: number;
+}
+
+/** ms between two looks at the schedule. */
+const TICK_MS_MIN = 1;
+
+export class PacedProducer implements Role {
+  count = 0;
+  failed = 0;
+  readonly #session: DriverSession;
+  readonly #options: PacedProducerOptions;
+  readonly #template: Uint8Array;
+  readonly #intervalMs: number;
+  readonly #confirm = new LatencyHistogram();
+  readonly #lateness = new LatencyHistogram();
+  #pacer: Worker | null = null;
+  #startMs = 0;
+  #begun = 0;
+  #idle: (() => void) | null = null;
+
+  constructor(session: DriverSession, options: PacedProducerOptions) {
+    this.#session = session;
+    this.#options = options;
+    this.#template = randomBytes(options.bytes, options.seed);
+    this.#intervalMs = 1_000 / options.perSecond;
+  }
+
+  open(): Promise<void> {
+    return this.#session.declare(this.#options.queue);
+  }
+
+  start(): void {
+    const intervalMs = Math.max(TICK_MS_MIN, this.#intervalMs);
+    this.#startMs = monotonicMs();
+    this.#pacer = new Worker(new URL('./pacer.js', import.meta.url), { workerData: { intervalMs } });
+    this.#pacer.on('message', this.#publishDue);
+  }
+
+  async stop(): Promise<void> {
+    await this.#pacer?.terminate();
+    this.#pacer = null;
+    if (this.count + this.failed === this.#begun) return;
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    });
+  }
+
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+
+  clear(): void {
+    this.#confirm.clear();
+    this.#lateness.clear();
+  }
+
+  histograms(): Record<string, string> {
+    return { confirm: this.#confirm.encode(), lateness: this.#lateness.encode() };
+  }
+
+  readonly #publishDue = (): void => {
+    if (this.#pacer === null) return;
+    const nowMs = monotonicMs();
+    for (;;) {
+      const dueMs = this.#startMs + this.#begun * this.#intervalMs;
+      if (dueMs > nowMs) return;
+      this.#begun++;
+      this.#publish(dueMs);
+    }
+  };
+
+  #publish(dueMs: number): void {
+    const { queue, priority } = this.#options;
+    const body = this.#template.slice();
+    stamp(body, dueMs);
+    this.#lateness.record(monotonicMs() - dueMs);
+    this.#session.publish(queue, body, priority).then(
+      () => {
+        this.#confirm.record(monotonicMs() - dueMs);
+        this.count++;
+        this.#done();
+      },
+      (error: unknown) => {
+        if (this.failed++ === 0) process.stderr.write(`A publish failed: ${String(error)}\n`);
+        this.#done();
+      },
+    );
+  }
+
+  #done(): void {
+    if (this.#idle !== null && this.count + this.failed === this.#begun) this.#idle();
+  }
+}

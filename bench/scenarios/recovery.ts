@@ -1,0 +1,77 @@
+import { LovageServer } from '../broker/lovage-server.js';
+import { fill } from '../load/fill.js';
+import { STANDARD_SHAPE } from '../load/throughput-run.js';
+import { mebibytes, percent, short, whole } from '../report/format.js';
+import { median, spread } from '../run/statistics.js';
+import { backlogSizes } from './backlog-sizes.js';
+import type { BenchOptions, Scenario } from './scenario.js';
+
+const QUEUE = 'recovery';
+
+interface Recovery {
+  readonly messages: number;
+  readonly journalBytes: number;
+  /** ms from the start of the process to its ready line, one for each round. */
+  readonly readyMs: readonly number[];
+}
+
+export const recovery: Scenario = {
+  name: 'recovery',
+  question: 'How long is a broker away after kill -9?',
+  isDefault: true,
+  async run(options) {
+    const recoveries: Recovery[] = [];
+    for (const messages of [0, ...backlogSizes(options)]) recoveries.push(await after(messages, options));
+    const base = median(recoveries[0]!.readyMs);
+    return {
+      name: this.name,
+      question: this.question,
+      setUp: `A queue holds messages of 256 bytes; the broker is killed with SIGKILL and started again, ${options.rounds} times. Time counts from the start of the process to its ready line, so starting Node is in it; after each start the messages are counted and must all be there. The journal's files are in the page cache, as after any crash of a process.`,
+      tables: [
+        {
+          title: 'By messages in the journal',
+          head: ['messages', 'ready after ms (median)', 'spread', 'messages /s above an empty start', 'MiB of journal'],
+          rows: recoveries.map(({ messages, readyMs, journalBytes }) => [
+            whole(messages),
+            short(median(readyMs)),
+            percent(spread(readyMs)),
+            messages === 0 ? '-' : whole(messages / ((median(readyMs) - base) / 1_000)),
+            mebibytes(journalBytes),
+          ]),
+        },
+      ],
+      plots: [
+        {
+          title: 'Time to ready',
+          xLabel: 'messages',
+          yLabel: 'ms',
+          xScale: 'names',
+          yScale: 'linear',
+          names: recoveries.map(({ messages }) => whole(messages)),
+          series: [{ label: 'ms', points: recoveries.map(({ readyMs }, i) => [i, median(readyMs)] as const) }],
+        },
+      ],
+      data: recoveries,
+    };
+  },
+};
+
+async function after(messages: number, { directory, build, seed, rounds }: BenchOptions): Promise<Recovery> {
+  const { bytes, window, priorities } = STANDARD_SHAPE;
+  const server = await LovageServer.start({ directory, build });
+  if (messages > 0)
+    await fill(
+      server,
+      { queue: QUEUE, messages, bytes, window, priorities, seed },
+      `recovery of ${whole(messages)}: publishing`,
+    );
+  const readyMs: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    readyMs.push(await server.crash());
+    const { ready } = (await server.overview()).messages;
+    if (ready !== messages) throw new Error(`Cannot find everything again: ${ready} messages, expected ${messages}`);
+  }
+  const journalBytes = (await server.overview()).journal.bytes;
+  await server.close();
+  return { messages, journalBytes, readyMs };
+}

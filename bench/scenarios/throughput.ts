@@ -1,0 +1,98 @@
+import { LovageServer } from '../broker/lovage-server.js';
+import { runThroughput, STANDARD_SHAPE, type ThroughputResult } from '../load/throughput-run.js';
+import { mebibytes, percent, short, whole } from '../report/format.js';
+import { median, spread } from '../run/statistics.js';
+import type { BenchOptions, Scenario } from './scenario.js';
+
+const PAIRS = [1, 4] as const;
+
+/** Rounds with so many producers and as many consumers. */
+export interface ThroughputRounds {
+  readonly pairs: number;
+  readonly rounds: readonly ThroughputResult[];
+}
+
+export const throughput: Scenario = {
+  name: 'throughput',
+  question: 'How many messages a second go from producers through the disk to consumers?',
+  isDefault: true,
+  async run(options) {
+    const data: ThroughputRounds[] = [];
+    for (const pairs of PAIRS) data.push({ pairs, rounds: await roundsWith(pairs, options) });
+    return {
+      name: this.name,
+      question: this.question,
+      setUp:
+        '256-byte bodies, random priorities 0-9, --sync always; each producer has at most 1,000 unconfirmed publishes and one promise for each; each consumer has prefetch 1,000 and acknowledges every message by itself after its handler. Each producer and consumer is a process. All confirmed messages were consumed.',
+      tables: [
+        {
+          title: `Median of ${options.rounds} rounds, a new broker each`,
+          head: [
+            'producers x consumers',
+            'confirmed /s',
+            'consumed /s',
+            'spread',
+            'broker cores',
+            'producer cores',
+            'consumer cores',
+            'broker MiB',
+          ],
+          rows: data.map(row),
+        },
+      ],
+      plots: [
+        {
+          title: 'Throughput',
+          xLabel: 'producers x consumers',
+          yLabel: 'messages a second',
+          xScale: 'names',
+          yScale: 'linear',
+          names: data.map(({ pairs }) => `${pairs} x ${pairs}`),
+          series: [
+            {
+              label: 'confirmed',
+              points: data.map(({ rounds }, i) => [i, median(rounds.map(confirmedRate))] as const),
+            },
+            { label: 'consumed', points: data.map(({ rounds }, i) => [i, median(rounds.map(consumedRate))] as const) },
+          ],
+        },
+      ],
+      data,
+    };
+  },
+};
+
+/** Rounds at the standard set-up, a new broker each. */
+export async function roundsWith(pairs: number, options: BenchOptions): Promise<ThroughputResult[]> {
+  const { rounds, seed, warmUpMs, windowMs, directory, build } = options;
+  const results: ThroughputResult[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    const server = await LovageServer.start({ directory, build });
+    const shape = { ...STANDARD_SHAPE, producers: pairs, consumers: pairs, seed, warmUpMs, windowMs };
+    results.push(await runThroughput(server, shape, `throughput ${pairs} x ${pairs}, round ${round} of ${rounds}`));
+    await server.close();
+  }
+  return results;
+}
+
+export function confirmedRate({ groups }: ThroughputResult): number {
+  return groups.producers.messagesPerSecond;
+}
+
+export function consumedRate({ groups }: ThroughputResult): number {
+  return groups.consumers.messagesPerSecond;
+}
+
+function row({ pairs, rounds }: ThroughputRounds): string[] {
+  const middle = (read: (result: ThroughputResult) => number): number => median(rounds.map(read));
+  return [
+    `${pairs} x ${pairs}`,
+    whole(middle(confirmedRate)),
+    whole(middle(consumedRate)),
+    percent(spread(rounds.map(consumedRate))),
+    short(middle(({ broker }) => broker.cores ?? Number.NaN)),
+    short(middle(({ groups }) => groups.producers.cores)),
+    short(middle(({ groups }) => groups.consumers.cores)),
+    mebibytes(middle(({ broker }) => broker.residentBytes ?? Number.NaN)),
+  ];
+}
