@@ -2,7 +2,7 @@
 export class DedupWindow {
   readonly #windowMs: number;
   readonly #keysMax: number;
-  readonly #keys = new Map<string, { readonly id: number; readonly timeMs: number }>();
+  readonly #keys = new Map<string, { readonly id: number; readonly timeMs: number; readonly isMemory: boolean }>();
 
   constructor(windowMs: number, keysMax: number) {
     this.#windowMs = windowMs;
@@ -19,10 +19,11 @@ export class DedupWindow {
     return entry !== undefined && entry.timeMs + this.#windowMs > nowMs ? entry.id : 0;
   }
 
-  add(key: string, id: number, timeMs: number): void {
+  /** `isMemory`: the message does not outlive the broker, and neither does its key. */
+  add(key: string, id: number, timeMs: number, isMemory: boolean): void {
     if (this.#windowMs === 0) return;
     this.#keys.delete(key);
-    this.#keys.set(key, { id, timeMs });
+    this.#keys.set(key, { id, timeMs, isMemory });
     this.prune(timeMs);
   }
 
@@ -33,9 +34,11 @@ export class DedupWindow {
     }
   }
 
-  /** Keys still in the window at `nowMs`, oldest first. */
+  /** Keys still in the window at `nowMs` whose messages are in the journal, oldest first. */
   entries(nowMs: number): [key: string, id: number, timeMs: number][] {
     this.prune(nowMs);
-    return [...this.#keys].map(([key, entry]) => [key, entry.id, entry.timeMs]);
+    const found: [key: string, id: number, timeMs: number][] = [];
+    for (const [key, { id, timeMs, isMemory }] of this.#keys) if (!isMemory) found.push([key, id, timeMs]);
+    return found;
   }
 }

@@ -15,11 +15,12 @@ import { IdRuns } from './id-runs.js';
 import { FLAG, STATE } from './message-table.js';
 import { linkDelayed, type Queue, unlinkDelayed } from './queue.js';
 import type { Recall } from './recall.js';
-import type { SettleReason } from './record.js';
+import { recordParts, type SettleReason } from './record.js';
+import { Refusals } from './refusals.js';
 import type { Session } from './session.js';
 import type { EngineState } from './state.js';
 
-/** A range may name so many tags beyond those that are unsettled; a longer one is refused whole instead of being walked through. */
+/** The ranges of a frame may name so many tags beyond those that are unsettled; one that goes further is refused whole instead of being walked through. */
 const STALE_TAGS_MAX = 65_536;
 const ATTEMPTS_MAX = 65_535;
 
@@ -87,7 +88,7 @@ export class Deliveries {
     });
     if (entries.length > 0) {
       this.#recordSession(session, out);
-      out.record({ type: 'start', session: session.number, entries });
+      for (const part of recordParts(entries)) out.record({ type: 'start', session: session.number, entries: part });
     }
     this.#flushSettled('acked', out);
     this.#settle(session, command.settleSeq, out);
@@ -117,7 +118,7 @@ export class Deliveries {
       else if (slot >= 0) this.#finish(slot, 'dropped');
       return null;
     });
-    if (entries.length > 0) out.record({ type: 'return', entries });
+    this.#recordReturns(entries, out);
     this.#flushSettled('dropped', out);
     this.#settle(session, command.settleSeq, out);
     this.#flow(out);
@@ -160,7 +161,7 @@ export class Deliveries {
       if (isStarted && !table.isMemory(slot)) entries.push(table.id[slot]!, table.attempts[slot]!, 0);
       this.giveBack(slot, 0, out);
     }
-    if (entries.length > 0) out.record({ type: 'return', entries });
+    this.#recordReturns(entries, out);
   }
 
   /** Serves the queues and consumers that the last command has changed. */
@@ -184,8 +185,8 @@ export class Deliveries {
   /** Puts an unsettled message back: to its old place, or among the delayed until `dueMs` (0: at once). Expired ones go. */
   giveBack(slot: number, dueMs: number, out: EffectSink): void {
     const { table, timers, nowMs } = this.#state;
-    const queue = this.#state.queueOf(slot);
     if (table.state[slot] === STATE.SENDING) return table.free(slot);
+    const queue = this.#state.queueOf(slot);
     this.#leave(slot, queue);
     table.flags[slot]! |= FLAG.REDELIVERED;
     queue.totals.returned++;
@@ -299,6 +300,8 @@ export class Deliveries {
 
   #requeue(slot: number, delayMs: number, entries: number[], out: EffectSink): void {
     const { table, nowMs } = this.#state;
+    // Ack mode none: the journal has settled it already, there is nothing to return, and its queue may be gone.
+    if (table.state[slot] === STATE.SENDING) return table.free(slot);
     if (table.state[slot] === STATE.LEASED) this.#begin(slot);
     const { backoffMsMin, backoffMsMax } = this.#state.queueOf(slot).settings;
     const attempts = table.attempts[slot]!;
@@ -395,19 +398,23 @@ export class Deliveries {
   ): void {
     const { ranges, settleSeq } = command;
     if (session.settleSeq !== null && settleSeq <= session.settleSeq) return;
+    const refusals = new Refusals(session.number, settleSeq, out);
+    let tagsLeft = session.tags.size + STALE_TAGS_MAX;
     for (let i = 0; i < ranges.length; i += 2) {
       const first = ranges[i]!;
       const count = ranges[i + 1]!;
-      if (first + count - 1 > session.lastTag || count > session.tags.size + STALE_TAGS_MAX) {
-        out.refused(session.number, settleSeq, first, count, 'UNKNOWN_TAG');
+      if (first + count - 1 > session.lastTag || count > tagsLeft) {
+        refusals.add(first, count, 'UNKNOWN_TAG');
         continue;
       }
+      tagsLeft -= count;
       for (let tag = first; tag < first + count; tag++) {
         const lease = session.tags.get(tag);
         const code = lease >= 0 ? visit(lease, tag) : session.forgive(tag) ? 'SUPERSEDED' : 'ALREADY_SETTLED';
-        if (code !== null) out.refused(session.number, settleSeq, tag, 1, code);
+        if (code !== null) refusals.add(tag, 1, code);
       }
     }
+    refusals.flush();
   }
 
   #settle(session: Session, settleSeq: number, out: EffectSink): void {
@@ -417,8 +424,13 @@ export class Deliveries {
 
   #flushSettled(reason: SettleReason, out: EffectSink): void {
     if (this.#settledIds.isEmpty) return;
-    out.record({ type: 'settle', reason, ids: this.#settledIds.pairs });
+    for (const ids of recordParts(this.#settledIds.pairs)) out.record({ type: 'settle', reason, ids });
     this.#settledIds.clear();
+  }
+
+  #recordReturns(entries: readonly number[], out: EffectSink): void {
+    if (entries.length === 0) return;
+    for (const part of recordParts(entries)) out.record({ type: 'return', entries: part });
   }
 
   #recordSession(session: Session, out: EffectSink): void {
@@ -444,10 +456,11 @@ export class Deliveries {
 
   #flow(out: EffectSink): void {
     this.#dispatchTouched(out);
-    for (const consumer of this.#touchedConsumers) {
-      this.#touchedConsumers.delete(consumer);
-      this.pull(consumer, out);
-    }
+    const touched = this.#touchedConsumers;
+    if (touched.size === 0) return;
+    const consumers = touched.size === 1 ? touched : [...touched].sort((a, b) => b.priority - a.priority);
+    for (const consumer of consumers) this.pull(consumer, out);
+    touched.clear();
   }
 
   #dispatchTouched(out: EffectSink): void {

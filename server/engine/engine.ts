@@ -8,7 +8,7 @@ import { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { STATE } from './message-table.js';
 import { Publishing } from './publishing.js';
-import { addTotals, type QueueTotals } from './queue.js';
+import { addTotals, clearTotals, type QueueTotals } from './queue.js';
 import { Queues } from './queues.js';
 import { Recall } from './recall.js';
 import type { CheckpointRecord, JournalRecord, MovedMessage } from './record.js';
@@ -91,8 +91,11 @@ export class Engine {
 
   /** After the last record: sessions wait for their clients from `nowMs` on, and what waits may have been handed out before the restart. */
   recovered(nowMs: number): void {
+    this.state.producers.prune(this.state.nowMs);
     this.#clock(nowMs);
+    this.state.producers.awaitReturn(this.state.nowMs);
     this.#queues.findFreeIndexes();
+    for (const queue of this.state.queues) if (queue !== undefined) clearTotals(queue.totals);
     this.#sessions.awaitResume();
     this.#deliveries.markRedelivered();
   }
@@ -114,7 +117,7 @@ export class Engine {
     return {
       type: 'checkpoint',
       timeMs: state.nowMs,
-      nextId: state.nextId,
+      nextId: this.#publishing.idsBelow,
       nextSession: state.nextSession,
       queues: [...state.queuesByName.values()].map((queue) => ({
         index: queue.index,

@@ -5,6 +5,7 @@ import type { PublishCommand } from './command.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { FLAG } from './message-table.js';
+import type { Producer } from './producers.js';
 import type { Queue } from './queue.js';
 import type { Queues } from './queues.js';
 import type { PublishRecord } from './record.js';
@@ -47,6 +48,11 @@ export class Publishing {
     }
   }
 
+  /** Ids below this are not given to another message after a restart. */
+  get idsBelow(): number {
+    return Math.max(this.#state.nextId, this.#idsReservedBelow);
+  }
+
   /** Puts the messages of a publish record into their queues; nothing is delivered yet. */
   insert(
     record: PublishRecord,
@@ -87,22 +93,21 @@ export class Publishing {
       const delayMs = batch.delayMs[i]!;
       if (delayMs > 0) this.#deliveries.delay(slot, queue, timeMs + delayMs);
       else queue.ready.add(slot);
-      if (batch.dedupKeys.size > 0) this.#rememberKey(queue, batch, i, baseId + i, timeMs);
+      if (batch.dedupKeys.size > 0) this.#rememberKey(queue, batch, i, baseId + i, timeMs, isMemory);
     }
   }
 
   /** Tells the producer's memory which sequence numbers the record took; a duplicate by key is not among them, its key will tell again. */
-  remember(record: PublishRecord, session: { producer: Session['producer'] }): void {
-    const { producer } = session;
+  remember(record: PublishRecord, producer: Producer | null, isMemory: boolean): void {
     if (producer === null) return;
     const { batch, baseId, exceptions } = record;
     producer.usedMs = Math.max(producer.usedMs, record.timeMs);
     producer.forgetThrough(batch.confirmedSeq);
-    if (exceptions.length === 0) return producer.remember(batch.firstSeq, batch.count, baseId);
+    if (exceptions.length === 0) return producer.remember(batch.firstSeq, batch.count, baseId, isMemory);
     let from = 0;
     for (let e = 0; e <= exceptions.length; e += 2) {
       const to = e < exceptions.length ? exceptions[e]! : batch.count;
-      if (to > from) producer.remember(batch.firstSeq + from, to - from, baseId + from);
+      if (to > from) producer.remember(batch.firstSeq + from, to - from, baseId + from, isMemory);
       from = to + 1;
     }
   }
@@ -129,7 +134,7 @@ export class Publishing {
       const offset = out.publish(record);
       this.insert(record, this.#targets, out.segment, offset, false);
     }
-    this.remember(record, session);
+    this.remember(record, session.producer, isMemory);
     if (this.#exceptions.length === 0) out.confirm(session.number, batch.firstSeq, batch.count, baseId, isMemory);
     else this.#confirmAround(session, batch, baseId, isMemory, out);
     for (const queue of this.#targets) if (queue !== null) this.#deliveries.dispatch(queue, out);
@@ -151,11 +156,24 @@ export class Publishing {
     return table.size + batch.count > table.capacity ? 'TOO_MANY_MESSAGES' : null;
   }
 
+  /** REJECT is final, so what was taken before is confirmed again, whatever stands in the way of more messages now. */
   #refuse(session: Session, batch: PublishBatch, code: ErrorCode, out: EffectSink): void {
     const { problem } = batch;
     const message =
       problem === null ? '' : `Cannot publish: field "${problem.field}" of message ${problem.index} is not allowed`;
-    if (batch.count > 0) out.reject(session.number, batch.firstSeq, batch.count, code, message);
+    const { number, producer } = session;
+    const { firstSeq, count } = batch;
+    const isResent = problem === null && producer !== null && firstSeq <= producer.lastSeq;
+    const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
+    let from = 0;
+    for (let i = 0; isResent && i < count; i++) {
+      const taken = producer.idOf(firstSeq + i);
+      if (taken === 0) continue;
+      if (i > from) out.reject(number, firstSeq + from, i - from, code, message);
+      out.confirm(number, firstSeq + i, 1, taken, isMemory);
+      from = i + 1;
+    }
+    if (count > from) out.reject(number, firstSeq + from, count - from, code, message);
   }
 
   #resolveTargets(namespace: string, batch: PublishBatch, out: EffectSink): void {
@@ -200,9 +218,9 @@ export class Publishing {
     this.#exceptions.push(i, id);
   }
 
-  #rememberKey(queue: Queue, batch: PublishBatch, i: number, id: number, timeMs: number): void {
+  #rememberKey(queue: Queue, batch: PublishBatch, i: number, id: number, timeMs: number, isMemory: boolean): void {
     const key = batch.dedupKeys.get(i);
-    if (key !== undefined) queue.dedup.add(key, id, timeMs);
+    if (key !== undefined) queue.dedup.add(key, id, timeMs, isMemory);
   }
 
   #confirmAround(session: Session, batch: PublishBatch, baseId: number, isMemory: boolean, out: EffectSink): void {

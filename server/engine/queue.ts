@@ -12,6 +12,11 @@ export function noTotals(): QueueTotals {
   return { published: 0, delivered: 0, acked: 0, returned: 0, dropped: 0, expired: 0, purged: 0, duplicates: 0 };
 }
 
+/** Starts counting anew: totals are of one run of the broker. */
+export function clearTotals(totals: QueueTotals): void {
+  Object.assign(totals, noTotals());
+}
+
 export function addTotals(sum: QueueTotals, more: QueueTotals): void {
   for (const name of Object.keys(sum) as (keyof QueueTotals)[]) sum[name] += more[name];
 }

@@ -108,6 +108,7 @@ export class Queues {
     const removed = this.#dropUnsettled(queue);
     for (const attachment of queue.attachments) this.#endAttachment(attachment, out);
     this.#sweeps.push({ queue, isDelete: true, session: command.session, request: command.request, removed });
+    this.#deliveries.flow(out);
   }
 
   purge(command: QueueCommand, out: EffectSink): void {
@@ -194,28 +195,34 @@ export class Queues {
     const { table } = this.#state;
     const belowId = isDelete ? Number.POSITIVE_INFINITY : queue.purgeBelowId;
     let left = most;
-    while (left > 0) {
-      const slot = this.#nextToSweep(queue, belowId);
-      if (slot < 0) break;
-      this.#deliveries.unlink(slot, queue);
-      queue.totals.purged++;
-      if (!isDelete && !table.isMemory(slot)) this.#purged.add(table.id[slot]!);
-      this.#deliveries.forget(slot, queue);
-      sweep.removed++;
-      left--;
+    // Nothing is delivered during a purge, so what waits below the bound is found at the heads; messages published meanwhile stay.
+    for (
+      let slot = queue.ready.peekBelow(belowId);
+      slot >= 0 && left > 0;
+      slot = queue.ready.peekBelow(belowId), left--
+    )
+      this.#sweepOut(slot, sweep);
+    for (let slot = queue.delayedHead; slot >= 0 && left > 0; ) {
+      const next = table.next[slot]!;
+      if (table.id[slot]! < belowId) {
+        this.#sweepOut(slot, sweep);
+        left--;
+      }
+      slot = next;
     }
     if (!this.#purged.isEmpty) out.record({ type: 'settle', reason: 'purged', ids: this.#purged.pairs });
     this.#purged.clear();
     return left > 0;
   }
 
-  /** Nothing is delivered during a purge, so what waits below the bound is found at the heads; messages published meanwhile stay. */
-  #nextToSweep(queue: Queue, belowId: number): number {
+  #sweepOut(slot: number, sweep: Sweep): void {
     const { table } = this.#state;
-    const ready = queue.ready.peekBelow(belowId);
-    if (ready >= 0) return ready;
-    for (let slot = queue.delayedHead; slot >= 0; slot = table.next[slot]!) if (table.id[slot]! < belowId) return slot;
-    return -1;
+    const { queue } = sweep;
+    this.#deliveries.unlink(slot, queue);
+    queue.totals.purged++;
+    if (!sweep.isDelete && !table.isMemory(slot)) this.#purged.add(table.id[slot]!);
+    this.#deliveries.forget(slot, queue);
+    sweep.removed++;
   }
 
   /** The unsettled messages of a queue that is deleted go; their consumers get their credit back, and later answers are SUPERSEDED. */

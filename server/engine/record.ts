@@ -39,6 +39,17 @@ export interface PublishRecord {
 export const SETTLE_REASONS = ['acked', 'dropped', 'expired', 'purged'] as const;
 export type SettleReason = (typeof SETTLE_REASONS)[number];
 
+/** Numbers in one record at most, so that it stays far below what a reader takes (a multiple of 2 and of 3). */
+const NUMBERS_MAX = 300_000;
+
+/** The numbers of a settle, start or return record in parts that one record can hold. */
+export function recordParts(numbers: readonly number[]): readonly (readonly number[])[] {
+  if (numbers.length <= NUMBERS_MAX) return [numbers];
+  const parts: (readonly number[])[] = [];
+  for (let from = 0; from < numbers.length; from += NUMBERS_MAX) parts.push(numbers.slice(from, from + NUMBERS_MAX));
+  return parts;
+}
+
 /** Messages that are done with. `ids`: first, count, first, count, ... */
 export interface SettleRecord {
   readonly type: 'settle';

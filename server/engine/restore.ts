@@ -104,7 +104,7 @@ export class Restore {
     this.#state.nextId = Math.max(this.#state.nextId, record.baseId + batch.count);
     const producer =
       record.producer === null ? null : this.#state.producers.use(namespace, record.producer, record.timeMs);
-    this.#publishing.remember(record, { producer });
+    this.#publishing.remember(record, producer, false);
   }
 
   #settle({ ids }: SettleRecord): void {
@@ -239,13 +239,14 @@ export class Restore {
     for (const entry of record.queues) {
       const queue = this.#queues.put(entry.index, entry.namespace, entry.name, entry.settings);
       queue.isPaused = entry.isPaused;
-      for (const [key, id, timeMs] of entry.dedup) queue.dedup.add(key, id, timeMs);
+      for (const [key, id, timeMs] of entry.dedup) queue.dedup.add(key, id, timeMs, false);
     }
     for (const entry of record.producers) {
       const producer = this.#state.producers.use(entry.namespace, entry.name, entry.usedMs)!;
+      const { ranges } = entry;
+      for (let i = 0; i < ranges.length; i += 3) producer.remember(ranges[i]!, ranges[i + 1]!, ranges[i + 2]!, false);
       producer.lastSeq = entry.lastSeq;
       producer.confirmedSeq = entry.confirmedSeq;
-      producer.ranges = [...entry.ranges];
     }
     for (const session of record.sessions) this.#session(session);
   }

@@ -50,22 +50,30 @@ export class Rotation {
   next(): Attachment | null {
     for (let i = 0; i < this.#rings.length; i++) {
       const ring = this.#rings[i]!;
-      while (ring.head !== null) {
-        const attachment = ring.head;
-        if (attachment.consumer.hasCredit()) {
-          ring.head = attachment.next;
-          return attachment;
-        }
-        this.remove(attachment);
-        attachment.consumer.mark(attachment);
-      }
+      const attachment = this.#firstWithCredit(ring);
+      if (attachment === null) continue;
+      ring.head = attachment.next;
+      return attachment;
     }
     return null;
   }
 
-  /** The attachment that `next` would give if its consumer has credit, without passing the turn on; null if it has none. */
+  /** The attachment that `next` would give, without passing the turn on. */
   peek(): Attachment | null {
-    for (const { head } of this.#rings) if (head !== null) return head.consumer.hasCredit() ? head : null;
+    for (let i = 0; i < this.#rings.length; i++) {
+      const found = this.#firstWithCredit(this.#rings[i]!);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  #firstWithCredit(ring: Ring): Attachment | null {
+    while (ring.head !== null) {
+      const attachment = ring.head;
+      if (attachment.consumer.hasCredit()) return attachment;
+      this.remove(attachment);
+      attachment.consumer.mark(attachment);
+    }
     return null;
   }
 

@@ -159,7 +159,8 @@ export class Sessions {
     const wasWritable = session.isWritable;
     session.unsentBytes = Math.max(0, session.unsentBytes - bytes);
     if (wasWritable || !session.isWritable) return;
-    for (const consumer of session.consumers.values()) this.#deliveries.pull(consumer, out);
+    for (const consumer of session.consumers.values()) this.#deliveries.touch(consumer);
+    this.#deliveries.flow(out);
   }
 
   #resume(session: Session, lastTag: number, out: EffectSink): void {
