@@ -106,7 +106,10 @@ export class Broker implements BatchOwner {
 
   submit(command: Command): void {
     this.begin();
-    if (command.type === 'publish') this.engine.refusePublishes(this.#journal.isFull ? 'DISK_FULL' : null);
+    if (command.type === 'publish') {
+      const hasRoom = this.#journal.hasRoom(command.batch.bytes.length);
+      this.engine.refusePublishes(hasRoom ? null : 'DISK_FULL');
+    }
     this.engine.apply(command, this.#clock.wallMs(), this.#router);
     this.#askTurn();
   }
@@ -119,6 +122,7 @@ export class Broker implements BatchOwner {
 
   /** Lets the engine do what is due. */
   tick(): void {
+    if (this.#isClosed) return;
     this.begin();
     this.engine.tick(this.#clock.wallMs(), this.#router);
     this.#askTurn();
@@ -137,10 +141,10 @@ export class Broker implements BatchOwner {
     return table.length[leases.slot[lease]!]! + DELIVERY_OVERHEAD_BYTES;
   }
 
-  /** Whether a lease still is the delivery of this tag. */
-  isLeased(lease: number, tag: number): boolean {
+  /** Whether a row of the lease table still is the lease of this serial number, with its message. */
+  isLeased(lease: number, serial: number): boolean {
     const { leases } = this.engine.state;
-    return leases.tag[lease] === tag && leases.slot[lease]! >= 0;
+    return leases.serial[lease] === serial && leases.slot[lease]! >= 0;
   }
 
   /** Consumer number of a lease. */

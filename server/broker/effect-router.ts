@@ -144,7 +144,7 @@ export class EffectRouter implements EffectSink {
   deliver(session: number, lease: number): void {
     const { table, leases } = this.#state;
     const slot = leases.slot[lease]!;
-    this.#deliveryBucket(session, slot)?.deliver(lease, leases.tag[lease]!, table.length[slot]!);
+    this.#deliveryBucket(session, slot)?.deliver(lease, leases.serial[lease]!, table.length[slot]!);
   }
 
   settled(session: number, settleSeq: number): void {
@@ -196,7 +196,8 @@ export class EffectRouter implements EffectSink {
     const isMemory = table.isMemory(slot);
     if (table.state[slot] === STATE.SENDING && !isMemory) return this.#gatheringBucket(session);
     if ((table.flags[slot]! & FLAG.REDELIVERED) !== 0) return this.#bucket(session);
-    const isSafe = isMemory || this.#journal.isDurable(table.segment[slot]!, table.offset[slot]!);
+    // The id of a message in memory is safe to be seen once it can be given to no other after a restart.
+    const isSafe = isMemory ? !this.#idsPending : this.#journal.isDurable(table.segment[slot]!, table.offset[slot]!);
     return isSafe ? this.#nowBucket(session) : this.#bucket(session);
   }
 

@@ -11,8 +11,8 @@ export class Bucket {
   /** Highest settlement frame that is done, 0 for none. */
   settleSeq = 0;
   readonly leases: number[] = [];
-  /** Tags of `leases`: a lease that no longer has its tag is not sent. */
-  readonly tags: number[] = [];
+  /** Serial numbers of `leases`: a lease that no longer has its number is not sent. */
+  readonly serials: number[] = [];
   /** Bytes of payload of `leases` when they were decided. */
   payloadBytes = 0;
   readonly recalls = new TagRanges();
@@ -32,9 +32,9 @@ export class Bucket {
     }
   }
 
-  deliver(lease: number, tag: number, bytes: number): void {
+  deliver(lease: number, serial: number, bytes: number): void {
     this.leases.push(lease);
-    this.tags.push(tag);
+    this.serials.push(serial);
     this.payloadBytes += bytes;
   }
 
@@ -43,7 +43,7 @@ export class Bucket {
     this.confirms.length = 0;
     this.settleSeq = 0;
     this.leases.length = 0;
-    this.tags.length = 0;
+    this.serials.length = 0;
     this.payloadBytes = 0;
     this.recalls.clear();
   }

@@ -13,14 +13,13 @@
  *      9    queue-pause   [index, isPaused]
  *     10    ids           [below]
  *     11    move          [[id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumer, offset, length], ...]   payloads
- *     12    checkpoint    []                                                         the checkpoint's fields in MessagePack
+ *     12    checkpoint    [timeMs, nextId, nextSession, [bytes of each part]]        parts, see `checkpoint-codec.ts`
  *
  * How to change this: add fields to the end of a head, or a new type. A type's number is never used again, and journals of older versions
  * must stay readable.
  */
 import { decodeValue, encodeValue, FrameReader, PublishBatch, type QueueSettings } from '@lovage/protocol';
 import {
-  type CheckpointRecord,
   type JournalRecord,
   type MovedMessage,
   type MoveRecord,
@@ -28,6 +27,7 @@ import {
   SETTLE_REASONS,
 } from '../engine/record.js';
 import type { ReplayedRecord } from '../journal/journal.js';
+import { decodeCheckpoint, encodeCheckpoint } from './checkpoint-codec.js';
 
 export const RECORD_TYPES = {
   publish: 1,
@@ -75,7 +75,7 @@ export interface EncodedRecord {
 
 export function encodeRecord(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): EncodedRecord {
   const type = RECORD_TYPES[record.type];
-  if (record.type === 'checkpoint') return { type, head: encodeValue([]), body: encodeCheckpoint(record) };
+  if (record.type === 'checkpoint') return { type, ...encodeCheckpoint(record) };
   const fields = (HEADS[record.type] as (record: JournalRecord) => unknown[])(record);
   return { type, head: encodeValue(fields), body: NO_BODY };
 }
@@ -100,11 +100,6 @@ export function encodeMoveHead(record: MoveRecord): Uint8Array {
       message.length,
     ]),
   );
-}
-
-function encodeCheckpoint(record: CheckpointRecord): Uint8Array {
-  const { type: _, ...fields } = record;
-  return encodeValue(fields);
 }
 
 /** Reads records back. One reader decodes one record at a time: the batch of a publish record is used again for the next. */
@@ -167,7 +162,7 @@ export class RecordReader {
           offset: replayed.bodyOffset,
         };
       case 'checkpoint':
-        return { type, ...(decodeValue(replayed.body) as Omit<CheckpointRecord, 'type'>) };
+        return decodeCheckpoint(head, replayed.body);
       default:
         return type satisfies never;
     }

@@ -9,6 +9,8 @@ export class LeaseTable {
   /** The message, -1 once it is settled. */
   slot = new Int32Array(256);
   tag = new Float64Array(256);
+  /** A number that no other lease ever had: it tells whether a row still is the lease that it was. 0 in a free row. */
+  serial = new Float64Array(256);
   readonly consumer: (Consumer | null)[] = [];
   /** Index of the message's queue in the consumer's list. */
   queueIndex = new Uint16Array(256);
@@ -19,6 +21,7 @@ export class LeaseTable {
   #freeHead = -1;
   #neverUsed = 0;
   #size = 0;
+  #lastSerial = 0;
 
   get size(): number {
     return this.#size;
@@ -33,6 +36,7 @@ export class LeaseTable {
     }
     this.slot[lease] = slot;
     this.tag[lease] = tag;
+    this.serial[lease] = ++this.#lastSerial;
     this.consumer[lease] = consumer;
     this.queueIndex[lease] = queueIndex;
     this.sinceMs[lease] = nowMs;
@@ -45,6 +49,7 @@ export class LeaseTable {
     this.consumer[lease] = null;
     this.slot[lease] = this.#freeHead;
     this.tag[lease] = 0;
+    this.serial[lease] = 0;
     this.#freeHead = lease;
     this.#size--;
   }
@@ -62,6 +67,9 @@ export class LeaseTable {
     const tag = new Float64Array(length);
     tag.set(this.tag);
     this.tag = tag;
+    const serial = new Float64Array(length);
+    serial.set(this.serial);
+    this.serial = serial;
     const queueIndex = new Uint16Array(length);
     queueIndex.set(this.queueIndex);
     this.queueIndex = queueIndex;

@@ -90,9 +90,9 @@ export class Outbox implements BucketSender {
   }
 
   /** One DELIVER after the other, each to one consumer; what is no longer leased is left out. */
-  #sendDeliveries({ leases, tags, payloadBytes }: Bucket): void {
+  #sendDeliveries({ leases, serials, payloadBytes }: Bucket): void {
     const drained = (): void => this.#onDrained(payloadBytes);
-    const order = this.#liveByConsumer(leases, tags);
+    const order = this.#liveByConsumer(leases, serials);
     if (order.length === 0) return drained();
     for (let from = 0; from < order.length; ) {
       const to = this.#endOfFrame(leases, order, from);
@@ -103,14 +103,14 @@ export class Outbox implements BucketSender {
   }
 
   /** Indexes of the leases that still hold, those of one consumer together, in the order in which they were decided. */
-  #liveByConsumer(leases: readonly number[], tags: readonly number[]): readonly number[] {
+  #liveByConsumer(leases: readonly number[], serials: readonly number[]): readonly number[] {
     const broker = this.#broker;
     const order = this.#order;
     order.length = 0;
     let consumers = 0;
     let lastConsumer = -1;
     for (let i = 0; i < leases.length; i++) {
-      if (!broker.isLeased(leases[i]!, tags[i]!)) continue;
+      if (!broker.isLeased(leases[i]!, serials[i]!)) continue;
       order.push(i);
       const consumer = broker.consumerOf(leases[i]!);
       if (consumer !== lastConsumer) consumers++;

@@ -213,7 +213,7 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
   HEADERS_TOO_LARGE: () => publish({ headers: { a: 'x'.repeat(HEADER_BYTES_MAX) } }),
   DISK_FULL: async () => {
     const journal = new MemoryJournal();
-    Object.defineProperty(journal, 'isFull', { value: true });
+    Object.defineProperty(journal, 'hasRoom', { value: () => false });
     const harness = await SessionHarness.start({ journal });
     const { session, wire } = await harness.open();
     harness.send(session, [CLIENT_OPS.QUEUE_DECLARE, 1, 'q', null]);

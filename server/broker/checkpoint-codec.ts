@@ -1,0 +1,100 @@
+/**
+ * A checkpoint as bytes. It may hold millions of dedup keys and publish ranges, more than one MessagePack value is let to have, so its body is cut
+ * into parts:
+ *
+ *     head   [timeMs, nextId, nextSession, [bytes of part 0, bytes of part 1, ...]]
+ *     part   [kind, [row...]]
+ *     kind   row
+ *      0     [index, namespace, name, settings, isPaused]                        a queue
+ *      1     [index, key, id, timeMs]                                            a dedup key of the queue of that index, oldest first
+ *      2     [session, key, namespace, producer|nil]
+ *      3     [namespace, name, lastSeq, confirmedSeq, usedMs, [seq, count, id, ...]]      a producer
+ *
+ * How to change this: add fields to the end of a row or of the head, or a new kind. Journals of older versions must stay readable.
+ */
+import { decodeValue, encodeValue, type QueueSettings } from '@lovage/protocol';
+import type { CheckpointProducer, CheckpointQueue, CheckpointRecord, SessionRecord } from '../engine/record.js';
+
+const KIND = { QUEUE: 0, DEDUP: 1, SESSION: 2, PRODUCER: 3 } as const;
+/** Values in one part at most, but for the one row that goes beyond it. */
+const PART_VALUES = 100_000;
+const ROW_VALUES = 16;
+
+type Row = readonly unknown[];
+
+/** Gathers rows of one kind and encodes them part by part. */
+class PartWriter {
+  readonly parts: Uint8Array[] = [];
+  #kind = 0;
+  #rows: Row[] = [];
+  #values = 0;
+
+  /** `values`: how many the row holds beyond the usual. */
+  add(kind: number, row: Row, values = 0): void {
+    if (kind !== this.#kind || this.#values >= PART_VALUES) this.flush();
+    this.#kind = kind;
+    this.#rows.push(row);
+    this.#values += ROW_VALUES + values;
+  }
+
+  flush(): void {
+    if (this.#rows.length > 0) this.parts.push(encodeValue([this.#kind, this.#rows]));
+    this.#rows = [];
+    this.#values = 0;
+  }
+}
+
+export function encodeCheckpoint(record: CheckpointRecord): { head: Uint8Array; body: Uint8Array } {
+  const writer = new PartWriter();
+  for (const { index, namespace, name, settings, isPaused } of record.queues)
+    writer.add(KIND.QUEUE, [index, namespace, name, settings, isPaused]);
+  for (const { index, dedup } of record.queues)
+    for (const [key, id, timeMs] of dedup) writer.add(KIND.DEDUP, [index, key, id, timeMs]);
+  for (const { session, key, namespace, producer } of record.sessions)
+    writer.add(KIND.SESSION, [session, key, namespace, producer]);
+  for (const { namespace, name, lastSeq, confirmedSeq, usedMs, ranges } of record.producers)
+    writer.add(KIND.PRODUCER, [namespace, name, lastSeq, confirmedSeq, usedMs, ranges], ranges.length);
+  writer.flush();
+  const { timeMs, nextId, nextSession } = record;
+  const lengths = writer.parts.map((part) => part.length);
+  return { head: encodeValue([timeMs, nextId, nextSession, lengths]), body: Buffer.concat(writer.parts) };
+}
+
+export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): CheckpointRecord {
+  const [timeMs, nextId, nextSession, lengths] = head as [number, number, number, number[]];
+  const queues = new Map<number, CheckpointQueue & { readonly dedup: (readonly [string, number, number])[] }>();
+  const sessions: SessionRecord[] = [];
+  const producers: CheckpointProducer[] = [];
+  const take: Record<number, (row: Row) => void> = {
+    [KIND.QUEUE]: (row) => {
+      const [index, namespace, name, settings, isPaused] = row as [number, string, string, QueueSettings, boolean];
+      queues.set(index, { index, namespace, name, settings, isPaused, dedup: [] });
+    },
+    [KIND.DEDUP]: (row) => {
+      const [index, key, id, keyMs] = row as [number, string, number, number];
+      queues.get(index)!.dedup.push([key, id, keyMs]);
+    },
+    [KIND.SESSION]: (row) => {
+      const [session, key, namespace, producer] = row as [number, string, string, string | null];
+      sessions.push({ type: 'session', session, key, namespace, producer });
+    },
+    [KIND.PRODUCER]: (row) => {
+      const [namespace, name, lastSeq, confirmedSeq, usedMs, ranges] = row as [
+        string,
+        string,
+        number,
+        number,
+        number,
+        number[],
+      ];
+      producers.push({ namespace, name, lastSeq, confirmedSeq, usedMs, ranges });
+    },
+  };
+  let offset = 0;
+  for (const length of lengths) {
+    const [kind, rows] = decodeValue(body.subarray(offset, offset + length)) as [number, Row[]];
+    for (const row of rows) take[kind]!(row);
+    offset += length;
+  }
+  return { type: 'checkpoint', timeMs, nextId, nextSession, queues: [...queues.values()], sessions, producers };
+}
