@@ -1,0 +1,162 @@
+/** Random things to do with a broker. An intent names no ids: the world turns it into a command by what is there. */
+import fc from 'fast-check';
+
+export const QUEUES = ['q0', 'q1', 'q2', 'q3'] as const;
+
+export interface MessageIntent {
+  readonly queue: number;
+  readonly priority: number;
+  readonly delayMs: number;
+  readonly expiresInMs: number;
+  readonly key: number;
+  readonly bytes: number;
+}
+
+export type Intent =
+  | { readonly type: 'open'; readonly other: boolean; readonly producer: number }
+  | { readonly type: 'again'; readonly session: number; readonly sameProducer: boolean }
+  | { readonly type: 'detach' | 'close' | 'flush'; readonly session: number }
+  | { readonly type: 'declare'; readonly session: number; readonly queue: number; readonly settings: number }
+  | {
+      readonly type: 'delete';
+      readonly session: number;
+      readonly queue: number;
+      readonly ifEmpty: boolean;
+      readonly ifUnused: boolean;
+    }
+  | {
+      readonly type: 'purge' | 'pause' | 'resume' | 'inspect' | 'list';
+      readonly session: number;
+      readonly queue: number;
+    }
+  | {
+      readonly type: 'publish';
+      readonly session: number;
+      readonly messages: readonly MessageIntent[];
+      readonly memory: boolean;
+      readonly autoDeclare: boolean;
+      /** 0: new numbers; otherwise the frame begins so many numbers back. */
+      readonly back: number;
+      readonly confirm: boolean;
+      readonly tooLarge: boolean;
+    }
+  | {
+      readonly type: 'consume';
+      readonly session: number;
+      readonly consumer: number;
+      readonly queues: readonly number[];
+      readonly prefetch: number;
+      readonly ack: 'late' | 'early' | 'none';
+      readonly order: 'strict' | 'weighted' | 'fair';
+      readonly exclusive: boolean;
+      readonly priority: number;
+    }
+  | { readonly type: 'cancel'; readonly session: number; readonly consumer: number }
+  | { readonly type: 'prefetch'; readonly session: number; readonly consumer: number; readonly prefetch: number }
+  | {
+      readonly type: 'settle';
+      readonly session: number;
+      readonly op: 'start' | 'ack' | 'nack' | 'release';
+      /** Which of the session's tags, some of them stale or not given out yet. */
+      readonly from: number;
+      readonly count: number;
+      readonly second: number;
+      readonly again: boolean;
+      readonly requeue: boolean;
+      readonly delayMs: number;
+    }
+  | { readonly type: 'drained'; readonly session: number; readonly share: number }
+  | { readonly type: 'advance' | 'late'; readonly ms: number }
+  | { readonly type: 'full'; readonly isFull: boolean }
+  | { readonly type: 'roll' | 'copy' | 'reclaim' | 'crash' };
+
+const session = fc.nat(5);
+const queue = fc.nat(3);
+const consumer = fc.integer({ min: 1, max: 3 });
+
+const message = fc.record({
+  queue,
+  priority: fc.constantFrom(-1, 0, 0, 1, 5, 255),
+  delayMs: fc.constantFrom(0, 0, 0, 0, 5, 50, 3_000),
+  expiresInMs: fc.constantFrom(0, 0, 0, 0, 7, 60, 2_000),
+  key: fc.constantFrom(-1, -1, -1, 0, 1, 2),
+  bytes: fc.nat(40),
+});
+
+const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
+  [3, fc.record({ type: fc.constant('open' as const), other: fc.nat(4).map((n) => n === 0), producer: fc.nat(2) })],
+  [3, fc.record({ type: fc.constant('again' as const), session, sameProducer: fc.nat(5).map((n) => n > 0) })],
+  [2, fc.record({ type: fc.constant('detach' as const), session })],
+  [1, fc.record({ type: fc.constant('close' as const), session })],
+  [4, fc.record({ type: fc.constant('flush' as const), session })],
+  [5, fc.record({ type: fc.constant('declare' as const), session, queue, settings: fc.integer({ min: -1, max: 3 }) })],
+  [
+    1,
+    fc.record({
+      type: fc.constant('delete' as const),
+      session,
+      queue,
+      ifEmpty: fc.boolean(),
+      ifUnused: fc.boolean(),
+    }),
+  ],
+  [3, fc.record({ type: fc.constantFrom('purge', 'pause', 'resume', 'resume', 'inspect', 'list'), session, queue })],
+  [
+    16,
+    fc.record({
+      type: fc.constant('publish' as const),
+      session,
+      messages: fc.array(message, { minLength: 1, maxLength: 5 }),
+      memory: fc.nat(5).map((n) => n === 0),
+      autoDeclare: fc.nat(3).map((n) => n === 0),
+      back: fc.constantFrom(0, 0, 0, 1, 3, 8),
+      confirm: fc.boolean(),
+      tooLarge: fc.nat(20).map((n) => n === 0),
+    }),
+  ],
+  [
+    8,
+    fc.record({
+      type: fc.constant('consume' as const),
+      session,
+      consumer,
+      queues: fc.shuffledSubarray([0, 1, 2, 3], { minLength: 1 }),
+      prefetch: fc.constantFrom(0, 1, 2, 3, 10),
+      ack: fc.constantFrom('late', 'late', 'late', 'early', 'none'),
+      order: fc.constantFrom('strict', 'weighted', 'fair'),
+      exclusive: fc.nat(9).map((n) => n === 0),
+      priority: fc.constantFrom(0, 0, 0, 1, 9),
+    }),
+  ],
+  [3, fc.record({ type: fc.constant('cancel' as const), session, consumer })],
+  [3, fc.record({ type: fc.constant('prefetch' as const), session, consumer, prefetch: fc.constantFrom(0, 1, 2, 5) })],
+  [
+    28,
+    fc.record({
+      type: fc.constant('settle' as const),
+      session,
+      op: fc.constantFrom('start', 'start', 'ack', 'ack', 'nack', 'release'),
+      from: fc.nat(12),
+      count: fc.constantFrom(1, 1, 2, 4),
+      second: fc.constantFrom(-1, -1, 0, 3),
+      again: fc.nat(9).map((n) => n === 0),
+      requeue: fc.nat(3).map((n) => n > 0),
+      delayMs: fc.constantFrom(-1, -1, 0, 0, 20),
+    }),
+  ],
+  [4, fc.record({ type: fc.constant('drained' as const), session, share: fc.constantFrom(0.3, 1) })],
+  [
+    9,
+    fc.record({
+      type: fc.constantFrom('advance', 'advance', 'late'),
+      ms: fc.constantFrom(0, 1, 6, 25, 60, 400, 2_500),
+    }),
+  ],
+  [1, fc.record({ type: fc.constant('full' as const), isFull: fc.nat(2).map((n) => n === 0) })],
+  [4, fc.record({ type: fc.constantFrom('roll', 'copy', 'reclaim') })],
+  [1, fc.record({ type: fc.constant('crash' as const) })],
+];
+
+export const intent: fc.Arbitrary<Intent> = fc.oneof(
+  ...ARBITRARIES.map(([weight, arbitrary]) => ({ weight, arbitrary })),
+);

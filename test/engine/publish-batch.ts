@@ -1,0 +1,48 @@
+/** PUBLISH frames for the engine: written and scanned by the real codec. */
+import { FrameReader, FrameWriter, PublishBatch, PublishFrameWriter } from '@lovage/protocol';
+
+export interface TestMessage {
+  readonly queue: string;
+  /** -1 for the queue's default. */
+  readonly priority?: number;
+  readonly delayMs?: number;
+  readonly expiresInMs?: number;
+  readonly dedupKey?: string | null;
+  readonly body?: string;
+}
+
+export interface TestFrame {
+  readonly firstSeq: number;
+  readonly confirmedSeq?: number;
+  readonly flags?: number;
+  readonly bodyBytesMax?: number;
+  readonly messages: readonly TestMessage[];
+}
+
+export function publishBatch(frame: TestFrame): PublishBatch {
+  const writer = new PublishFrameWriter(new FrameWriter(256));
+  writer.begin(frame.firstSeq, frame.flags ?? 0);
+  for (const message of frame.messages) {
+    writer.add({
+      target: message.queue,
+      priority: message.priority ?? -1,
+      delayMs: message.delayMs ?? 0,
+      expiresInMs: message.expiresInMs ?? 0,
+      dedupKey: message.dedupKey ?? null,
+      contentType: null,
+      headers: null,
+      body: message.body ?? '',
+    });
+  }
+  const bytes = writer.finish(frame.confirmedSeq ?? 0);
+  return new PublishBatch().scan(new FrameReader().open(bytes), {
+    bodyBytesMax: frame.bodyBytesMax ?? 1_000_000,
+    headerBytesMax: 1_000,
+  });
+}
+
+/** `contentType headers body` of message `i` as they stand in the frame. */
+export function payloadOf(batch: PublishBatch, i: number): Uint8Array {
+  const start = batch.payloadOffset[i]!;
+  return batch.bytes.slice(start, start + batch.payloadLength[i]!);
+}

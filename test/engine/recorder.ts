@@ -1,0 +1,209 @@
+/**
+ * The engine's sink for tests: effects as plain objects in their order, and records as bytes, through the real codec, in a journal of arrays
+ * that is cut into segments and can be read back from its first segment on.
+ */
+import type { ErrorCode } from '@lovage/protocol';
+import {
+  encodeMoveHead,
+  encodePublishHead,
+  encodeRecord,
+  RECORD_TYPES,
+  RecordReader,
+} from '../../server/broker/record-codec.js';
+import type { EffectSink, Opened } from '../../server/engine/effects.js';
+import { Engine } from '../../server/engine/engine.js';
+import { FLAG } from '../../server/engine/message-table.js';
+import type { JournalRecord, MoveRecord, PublishRecord } from '../../server/engine/record.js';
+import type { EngineOptions } from '../../server/engine/state.js';
+import type { ReplayedRecord } from '../../server/journal/journal.js';
+
+export interface Delivered {
+  readonly type: 'deliver';
+  readonly session: number;
+  readonly lease: number;
+  readonly consumerId: number;
+  readonly tag: number;
+  readonly id: number;
+  readonly queueIndex: number;
+  readonly priority: number;
+  readonly attempt: number;
+  readonly redelivered: boolean;
+  readonly payload: Uint8Array;
+}
+
+export type Effect =
+  | Delivered
+  | { readonly type: 'recall'; readonly session: number; readonly tag: number }
+  | ({ readonly type: 'opened' } & Opened)
+  | { readonly type: 'confirm'; readonly session: number; readonly seq: number; readonly id: number; isMemory: boolean }
+  | {
+      readonly type: 'duplicate';
+      readonly session: number;
+      readonly seq: number;
+      readonly id: number;
+      isMemory: boolean;
+    }
+  | { readonly type: 'reject'; readonly session: number; readonly seq: number; readonly code: ErrorCode }
+  | { readonly type: 'settled'; readonly session: number; readonly settleSeq: number }
+  | {
+      readonly type: 'refused';
+      readonly session: number;
+      readonly settleSeq: number;
+      readonly firstTag: number;
+      readonly count: number;
+      readonly code: ErrorCode;
+    }
+  | { readonly type: 'reply'; readonly session: number; readonly request: number; readonly result: unknown }
+  | { readonly type: 'fail'; readonly session: number; readonly request: number; readonly code: ErrorCode }
+  | { readonly type: 'cancelled'; readonly session: number; readonly consumerId: number; readonly code: ErrorCode };
+
+/** Where records lie. */
+export class TestLog {
+  records: ReplayedRecord[] = [];
+  /** Records that nobody has followed yet. */
+  fresh: ReplayedRecord[] = [];
+  firstSegment = 1;
+  segment = 1;
+  #offset = 0;
+
+  stage(type: number, head: Uint8Array, body: Uint8Array): number {
+    const bodyOffset = this.#offset + head.length;
+    const record = { type, head: head.slice(), body: body.slice(), segment: this.segment, bodyOffset };
+    this.records.push(record);
+    this.fresh.push(record);
+    this.#offset = bodyOffset + body.length;
+    return bodyOffset;
+  }
+
+  /** What is staged from now on goes to a new segment, which has to begin with a checkpoint. */
+  roll(): void {
+    this.segment++;
+    this.#offset = 0;
+  }
+
+  /** Forgets the segments below. */
+  reclaim(below: number): void {
+    this.firstSegment = below;
+    this.records = this.records.filter((record) => record.segment >= below);
+  }
+
+  of(segment: number): ReplayedRecord[] {
+    return this.records.filter((record) => record.segment === segment);
+  }
+
+  read(segment: number, offset: number, length: number): Uint8Array {
+    const record = this.records.find(
+      ({ segment: at, bodyOffset, body }) =>
+        at === segment && bodyOffset <= offset && offset + length <= bodyOffset + body.length,
+    );
+    if (record === undefined)
+      throw new Error(`Cannot read ${length} bytes at ${segment}:${offset}: no record has them`);
+    return record.body.subarray(offset - record.bodyOffset, offset - record.bodyOffset + length);
+  }
+}
+
+export class Recorder implements EffectSink {
+  readonly log: TestLog;
+  effects: Effect[] = [];
+  segment = 0;
+  readonly #engine: () => Engine;
+
+  constructor(log: TestLog, engine: () => Engine) {
+    this.log = log;
+    this.#engine = engine;
+  }
+
+  /** The effects since the last call. */
+  take(): Effect[] {
+    const taken = this.effects;
+    this.effects = [];
+    return taken;
+  }
+
+  record(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): void {
+    const { type, head, body } = encodeRecord(record);
+    this.log.stage(type, head, body);
+  }
+
+  publish(record: PublishRecord): number {
+    this.segment = this.log.segment;
+    return this.log.stage(RECORD_TYPES.publish, encodePublishHead(record), record.batch.bytes);
+  }
+
+  move(record: MoveRecord): number {
+    this.segment = this.log.segment;
+    return this.log.stage(RECORD_TYPES.move, encodeMoveHead(record), record.body);
+  }
+
+  opened(opened: Opened): void {
+    this.effects.push({ type: 'opened', ...opened });
+  }
+
+  confirm(session: number, firstSeq: number, count: number, firstId: number, isMemory: boolean): void {
+    for (let i = 0; i < count; i++)
+      this.effects.push({ type: 'confirm', session, seq: firstSeq + i, id: firstId + i, isMemory });
+  }
+
+  duplicate(session: number, seq: number, id: number, isMemory: boolean): void {
+    this.effects.push({ type: 'duplicate', session, seq, id, isMemory });
+  }
+
+  reject(session: number, firstSeq: number, count: number, code: ErrorCode): void {
+    for (let i = 0; i < count; i++) this.effects.push({ type: 'reject', session, seq: firstSeq + i, code });
+  }
+
+  deliver(session: number, lease: number): void {
+    const { table, leases } = this.#engine().state;
+    const slot = leases.slot[lease]!;
+    const bytes = table.isMemory(slot)
+      ? table.memoryFrames
+          .get(table.segment[slot]!)
+          .subarray(table.offset[slot]!, table.offset[slot]! + table.length[slot]!)
+      : this.log.read(table.segment[slot]!, table.offset[slot]!, table.length[slot]!);
+    this.effects.push({
+      type: 'deliver',
+      session,
+      lease,
+      consumerId: leases.consumer[lease]!.id,
+      tag: leases.tag[lease]!,
+      id: table.id[slot]!,
+      queueIndex: leases.queueIndex[lease]!,
+      priority: table.priority[slot]!,
+      attempt: table.attempts[slot]! + 1,
+      redelivered: (table.flags[slot]! & FLAG.REDELIVERED) !== 0,
+      payload: Uint8Array.from(bytes),
+    });
+  }
+
+  settled(session: number, settleSeq: number): void {
+    this.effects.push({ type: 'settled', session, settleSeq });
+  }
+
+  refused(session: number, settleSeq: number, firstTag: number, count: number, code: ErrorCode): void {
+    this.effects.push({ type: 'refused', session, settleSeq, firstTag, count, code });
+  }
+
+  recall(session: number, tag: number): void {
+    this.effects.push({ type: 'recall', session, tag });
+  }
+
+  reply(session: number, request: number, result: unknown): void {
+    this.effects.push({ type: 'reply', session, request, result });
+  }
+
+  fail(session: number, request: number, code: ErrorCode): void {
+    this.effects.push({ type: 'fail', session, request, code });
+  }
+
+  cancelled(session: number, consumerId: number, code: ErrorCode): void {
+    this.effects.push({ type: 'cancelled', session, consumerId, code });
+  }
+}
+
+/** An engine made from what stands in a journal. `recovered` has not been called. */
+export function replayed(log: TestLog, options: Partial<EngineOptions>): Engine {
+  const engine = new Engine(options);
+  const reader = new RecordReader();
+  for (const record of log.records) engine.restore(reader.read(record));
+  return engine;
+}

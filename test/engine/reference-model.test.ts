@@ -1,0 +1,31 @@
+/**
+ * The engine against the reference model under random commands: thousands in a run, compared after every one of them. See `world.ts`.
+ * LOVAGE_TEST_SEED repeats a run; the counterexample that is printed is a list of intents for `found.test.ts`.
+ */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { EngineOptions } from '../../server/engine/state.js';
+import { seedOf } from '../support/random.js';
+import { intent } from './intents.js';
+import { WORLD_OPTIONS, World } from './world.js';
+
+const VARIANTS: readonly (readonly [string, Partial<EngineOptions>, number])[] = [
+  ['with room', {}, 40],
+  ['with few messages and slow connections', { messagesMax: 14, unsentBytesMax: 70 }, 20],
+  ['with a grace that outlives most things', { graceMs: 5_000 }, 20],
+];
+
+for (const [name, options, numRuns] of VARIANTS) {
+  test(`engine does what the model does, and replay makes the same, ${name}`, () => {
+    const seed = seedOf(`engine and model ${name}`);
+    let commands = 0;
+    fc.assert(
+      fc.property(fc.array(intent, { maxLength: 3_000, size: 'max' }), (intents) => {
+        commands += intents.length;
+        new World({ ...WORLD_OPTIONS, ...options }).run(intents);
+      }),
+      { numRuns, seed },
+    );
+    expect(commands).toBeGreaterThan(numRuns * 100);
+  }, 300_000);
+}

@@ -1,0 +1,370 @@
+/**
+ * An engine, its journal and the reference model, taken through the same commands. After every command it compares answers, deliveries, the whole
+ * state and the books, feeds a second engine with the records that were written, and compares that one, too (promise P10).
+ */
+import assert from 'node:assert/strict';
+import { PUBLISH_FLAGS, parseQueueSettings, type QueueSettings } from '@lovage/protocol';
+import { RecordReader } from '../../server/broker/record-codec.js';
+import type { Command } from '../../server/engine/command.js';
+import { Engine } from '../../server/engine/engine.js';
+import type { MovedMessage } from '../../server/engine/record.js';
+import { ENGINE_DEFAULTS, type EngineOptions } from '../../server/engine/state.js';
+import { compareLive, compareReplayed } from './compare.js';
+import { type Intent, type MessageIntent, QUEUES } from './intents.js';
+import { publishBatch, type TestMessage } from './publish-batch.js';
+import { type Delivered, Recorder, replayed, TestLog } from './recorder.js';
+import { recount } from './recount.js';
+import { type ModelSession, ReferenceModel } from './reference-model.js';
+
+type IntentOf<T extends Intent['type']> = Extract<Intent, { type: T }>;
+
+export const WORLD_OPTIONS: EngineOptions = { ...ENGINE_DEFAULTS, messagesMax: 48, queuesMax: 5, graceMs: 100 };
+
+const PRODUCERS = [null, 'p1', 'p2'] as const;
+const SETTINGS: readonly QueueSettings[] = [
+  parseQueueSettings({ backoffMsMin: 30, backoffMsMax: 100 }),
+  parseQueueSettings({ defaultPriority: 5, messageTtlMs: 80 }),
+  parseQueueSettings({ dedupWindowMs: 100, dedupKeysMax: 2, backoffMsMin: 0, backoffMsMax: 0 }),
+  parseQueueSettings({ dedupWindowMs: 0 }),
+];
+const TICKS_MAX = 40;
+
+export class World {
+  readonly options: EngineOptions;
+  readonly model: ReferenceModel;
+  readonly log = new TestLog();
+  engine: Engine;
+  /** Follows the records of the live engine. */
+  #follower: Engine;
+  readonly #reader = new RecordReader();
+  readonly #sink: Recorder;
+  /** Deliveries whose bytes have not left. */
+  #unsent: Delivered[] = [];
+  #nowMs = 1_000_000;
+  #requests = 0;
+  readonly #settleSeqs = new Map<number, number>();
+  readonly #nextSeqs = new Map<string, number>();
+
+  constructor(options: EngineOptions = WORLD_OPTIONS) {
+    this.options = options;
+    this.model = new ReferenceModel(options);
+    this.engine = new Engine(options);
+    this.#follower = new Engine(options);
+    this.#sink = new Recorder(this.log, () => this.engine);
+    this.#sink.record(this.engine.checkpoint());
+    this.tick();
+  }
+
+  run(intents: readonly Intent[]): void {
+    for (const intent of intents) this.step(intent);
+  }
+
+  step(intent: Intent): void {
+    (this[intent.type] as (intent: Intent) => void)(intent);
+    this.#compare();
+  }
+
+  apply(command: Command): void {
+    const { size } = this.engine.state.table;
+    this.engine.apply(command, this.#nowMs, this.#sink);
+    const effects = this.#sink.take();
+    for (const effect of effects) if (effect.type === 'deliver') this.#unsent.push(effect);
+    this.model.apply(command, this.#nowMs, effects, size);
+  }
+
+  tick(): void {
+    for (let ticks = 0; ticks === 0 || this.engine.nextDeadline() <= this.#nowMs; ticks++) {
+      assert.ok(ticks < TICKS_MAX, 'what is due gets done');
+      this.engine.tick(this.#nowMs, this.#sink);
+      const effects = this.#sink.take();
+      for (const effect of effects) if (effect.type === 'deliver') this.#unsent.push(effect);
+      this.model.tick(this.#nowMs, effects);
+    }
+    assert.ok(this.engine.nextDeadline() <= this.model.nextDeadline(), 'the engine wants to be woken in time');
+  }
+
+  #compare(): void {
+    compareLive(this.model, this.engine);
+    recount(this.engine);
+    for (const record of this.log.fresh) this.#follower.restore(this.#reader.read(record));
+    this.log.fresh = [];
+    compareReplayed(this.model, this.engine, this.#follower);
+    recount(this.#follower);
+  }
+
+  // Each intent as a command.
+
+  open({ other, producer }: IntentOf<'open'>): void {
+    if (this.#attached().length >= 5) return;
+    this.apply({
+      type: 'open',
+      key: `k${this.model.nextSession}.${this.#requests++}`,
+      namespace: other ? 'other' : 'default',
+      producer: PRODUCERS[producer]!,
+      resumeKey: null,
+      lastTag: 0,
+    });
+  }
+
+  /** The client of a session comes back, after a lost connection or before the broker knows of one. */
+  again({ session, sameProducer }: IntentOf<'again'>): void {
+    const all = [...this.model.sessions.values()];
+    const found = all[session % Math.max(1, all.length)];
+    if (found === undefined) return;
+    this.apply({
+      type: 'open',
+      key: `k${this.model.nextSession}.${this.#requests++}`,
+      namespace: found.namespace,
+      producer: sameProducer ? found.producer : 'p3',
+      resumeKey: found.key,
+      // What the client has seen, whatever the broker remembers.
+      lastTag: Math.max(found.lastTag, found.forgottenTag),
+    });
+  }
+
+  detach({ session }: IntentOf<'detach'>): void {
+    this.#with(session, ({ number }) => this.apply({ type: 'detach', session: number }));
+  }
+
+  close({ session }: IntentOf<'close'>): void {
+    this.#with(session, ({ number }) => this.apply({ type: 'close', session: number }));
+  }
+
+  /** The bytes of a session's deliveries leave. */
+  flush({ session }: IntentOf<'flush'>): void {
+    this.#with(session, ({ number }) => {
+      const { leases } = this.engine.state;
+      for (const { lease, tag } of this.#unsent.filter((delivered) => delivered.session === number)) {
+        if (leases.consumer[lease]?.session.number !== number || leases.tag[lease] !== tag) continue;
+        if (leases.slot[lease]! < 0) continue;
+        this.engine.sent(lease);
+        this.model.sent(number, tag);
+      }
+      this.#unsent = this.#unsent.filter((delivered) => delivered.session !== number);
+    });
+  }
+
+  declare({ session, queue, settings }: IntentOf<'declare'>): void {
+    this.#with(session, ({ number }) =>
+      this.apply({
+        type: 'declare',
+        session: number,
+        request: this.#requests++,
+        name: QUEUES[queue]!,
+        settings: settings < 0 ? null : SETTINGS[settings]!,
+      }),
+    );
+  }
+
+  delete({ session, queue, ifEmpty, ifUnused }: IntentOf<'delete'>): void {
+    this.#with(session, ({ number }) =>
+      this.apply({
+        type: 'delete',
+        session: number,
+        request: this.#requests++,
+        name: QUEUES[queue]!,
+        ifEmpty,
+        ifUnused,
+      }),
+    );
+  }
+
+  purge(intent: IntentOf<'purge'>): void {
+    this.#onQueue(intent);
+  }
+
+  pause(intent: IntentOf<'pause'>): void {
+    this.#onQueue(intent);
+  }
+
+  resume(intent: IntentOf<'resume'>): void {
+    this.#onQueue(intent);
+  }
+
+  inspect(intent: IntentOf<'inspect'>): void {
+    this.#onQueue(intent);
+  }
+
+  list({ session, queue }: IntentOf<'list'>): void {
+    this.#with(session, ({ number }) => {
+      const after = queue === 0 ? null : QUEUES[queue - 1]!;
+      this.apply({ type: 'list', session: number, request: this.#requests++, after, limit: 2 });
+    });
+  }
+
+  publish(intent: IntentOf<'publish'>): void {
+    this.#with(intent.session, (session) => {
+      const name = session.producer === null ? `#${session.number}` : `${session.namespace} ${session.producer}`;
+      const nextSeq = this.#nextSeqs.get(name) ?? 1;
+      const confirmed = this.model.producers.get(name)?.confirmedSeq ?? 0;
+      const firstSeq = Math.max(confirmed + 1, nextSeq - intent.back);
+      const batch = publishBatch({
+        firstSeq,
+        confirmedSeq: intent.confirm ? firstSeq - 1 : confirmed,
+        flags: (intent.memory ? PUBLISH_FLAGS.MEMORY : 0) | (intent.autoDeclare ? PUBLISH_FLAGS.AUTO_DECLARE : 0),
+        bodyBytesMax: intent.tooLarge ? 10 : 1_000,
+        messages: intent.messages.map((message) => this.#message(session, message, intent.memory)),
+      });
+      this.#nextSeqs.set(name, Math.max(nextSeq, firstSeq + batch.count));
+      this.apply({ type: 'publish', session: session.number, batch });
+    });
+  }
+
+  consume({ session, consumer, queues, prefetch, ack, order, exclusive, priority }: IntentOf<'consume'>): void {
+    this.#with(session, ({ number }) =>
+      this.apply({
+        type: 'consume',
+        session: number,
+        request: this.#requests++,
+        consumerId: consumer,
+        options: {
+          queues: queues.map((queue) => QUEUES[queue]!),
+          prefetch,
+          ack,
+          queueOrder: order,
+          weights: order === 'weighted' ? queues.map((queue) => queue + 1) : [],
+          exclusive,
+          priority,
+        },
+      }),
+    );
+  }
+
+  cancel({ session, consumer }: IntentOf<'cancel'>): void {
+    this.#with(session, ({ number }) =>
+      this.apply({ type: 'cancel', session: number, request: this.#requests++, consumerId: consumer }),
+    );
+  }
+
+  prefetch({ session, consumer, prefetch }: IntentOf<'prefetch'>): void {
+    this.#with(session, ({ number }) =>
+      this.apply({ type: 'prefetch', session: number, request: this.#requests++, consumerId: consumer, prefetch }),
+    );
+  }
+
+  settle({ session: index, op, from, count, second, again, requeue, delayMs }: IntentOf<'settle'>): void {
+    this.#with(index, (session) => {
+      const tags = this.#tagsToSettle(session);
+      const ranges = [tags[from % tags.length]!, count];
+      if (second >= 0) ranges.push(tags[second % tags.length]!, 1);
+      const last = this.#settleSeqs.get(session.number) ?? 0;
+      const settleSeq = again ? Math.max(1, last) : last + 1;
+      this.#settleSeqs.set(session.number, settleSeq);
+      if (op === 'nack')
+        this.apply({ type: op, session: session.number, settleSeq, ranges, requeue, delayMs, reason: null });
+      else this.apply({ type: op, session: session.number, settleSeq, ranges });
+    });
+  }
+
+  drained({ session, share }: IntentOf<'drained'>): void {
+    this.#with(session, ({ number, unsentBytes }) =>
+      this.apply({ type: 'drained', session: number, bytes: Math.ceil(unsentBytes * share) }),
+    );
+  }
+
+  advance({ ms }: IntentOf<'advance'>): void {
+    this.#nowMs += ms;
+    this.tick();
+  }
+
+  /** Time goes on and the timer is late: the next command comes first. */
+  late({ ms }: IntentOf<'late'>): void {
+    this.#nowMs += ms;
+  }
+
+  full({ isFull }: IntentOf<'full'>): void {
+    this.model.refusal = isFull ? 'DISK_FULL' : null;
+    this.engine.refusePublishes(this.model.refusal);
+  }
+
+  /** A new segment begins. */
+  roll(): void {
+    this.log.roll();
+    this.#sink.record(this.engine.checkpoint());
+  }
+
+  /** What lives in the first segment is copied to the end, as housekeeping does. */
+  copy(): void {
+    const { firstSegment, segment } = this.log;
+    if (firstSegment === segment) return;
+    const messages: MovedMessage[] = [];
+    const bodies: Uint8Array[] = [];
+    let offset = 0;
+    this.engine.state.table.forEach((slot) => {
+      const { table } = this.engine.state;
+      if (table.isMemory(slot) || table.segment[slot] !== firstSegment) return;
+      const message = this.engine.movable(table.id[slot]!, firstSegment, table.offset[slot]!);
+      if (message === null) return;
+      messages.push({ ...message, offset });
+      bodies.push(this.log.read(firstSegment, table.offset[slot]!, message.length));
+      offset += message.length;
+    });
+    if (messages.length > 0) this.engine.move(messages, Buffer.concat(bodies), this.#sink);
+  }
+
+  /** Dead segments go, and what is left of the journal still makes the same state. */
+  reclaim(): void {
+    let below = this.log.firstSegment;
+    while (below < this.log.segment && this.engine.state.table.journalUsage.countOf(below) === 0) below++;
+    this.log.reclaim(below);
+    this.engine.state.table.journalUsage.forgetBelow(below);
+    this.log.fresh = [];
+    this.#follower = replayed(this.log, this.options);
+  }
+
+  crash(): void {
+    this.engine = replayed(this.log, this.options);
+    const bounds = new Map([...this.model.sessions.values()].map(({ number, lastTag }) => [number, lastTag]));
+    this.engine.recovered(this.#nowMs);
+    this.engine.refusePublishes(this.model.refusal);
+    this.model.crash(this.#nowMs, this.engine.state);
+    for (const session of this.model.sessions.values()) {
+      // Tags that were settled are forgotten with their segments: the client's HELLO tells the highest one again.
+      const { lastTag } = this.engine.state.sessions.get(session.number)!;
+      assert.ok(lastTag >= session.lastTag && lastTag <= bounds.get(session.number)!);
+      session.lastTag = lastTag;
+    }
+    this.#unsent = [];
+    // Replay is deterministic: a second one makes the same.
+    this.#follower = replayed(this.log, this.options);
+    this.log.fresh = [];
+    this.tick();
+  }
+
+  #attached(): ModelSession[] {
+    return [...this.model.sessions.values()].filter((session) => session.isAttached);
+  }
+
+  #with(index: number, act: (session: ModelSession) => void): void {
+    const sessions = this.#attached();
+    if (sessions.length > 0) act(sessions[index % sessions.length]!);
+  }
+
+  #onQueue({ type, session, queue }: IntentOf<'purge'>): void {
+    this.#with(session, ({ number }) =>
+      this.apply({ type, session: number, request: this.#requests++, name: QUEUES[queue]! } as Command),
+    );
+  }
+
+  #message(session: ModelSession, intent: MessageIntent, isMemory: boolean): TestMessage {
+    const queue = QUEUES[intent.queue]!;
+    // A key of a message in memory could push out one that is in the journal, and after a restart that one would be known again.
+    const keysMax = this.model.queue(session.namespace, queue)?.settings.dedupKeysMax ?? 100;
+    return {
+      queue,
+      priority: intent.priority,
+      delayMs: intent.delayMs,
+      expiresInMs: intent.expiresInMs,
+      dedupKey: intent.key < 0 || (isMemory && keysMax < 10) ? null : `key${intent.key}`,
+      body: 'x'.repeat(intent.bytes),
+    };
+  }
+
+  /** What the session holds, some that it does not hold any more, and one that it was never given. */
+  #tagsToSettle({ leases, lastTag }: ModelSession): number[] {
+    const held = [...leases.keys()].sort((a, b) => a - b);
+    const stale: number[] = [];
+    for (let tag = lastTag; tag > 0 && stale.length < 2; tag--) if (!leases.has(tag)) stale.push(tag);
+    return [...held, ...stale, lastTag + 1];
+  }
+}
