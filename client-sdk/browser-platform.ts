@@ -1,5 +1,6 @@
 /** The WebSocket of browsers. */
 import { SUBPROTOCOL } from '@lovage/protocol';
+import { textOf } from './errors.js';
 import type { Platform, Transport, TransportEvents } from './transport.js';
 
 /** How often is looked whether the socket has taken its bytes, because browsers do not tell. */
@@ -9,10 +10,21 @@ const CLOSE_ABNORMAL = 1006;
 export const browserPlatform: Platform = { open, schedule: scheduler() };
 
 function open(url: string, events: TransportEvents): Transport {
-  const socket = new WebSocket(url, SUBPROTOCOL);
+  try {
+    return transportOf(new WebSocket(url, SUBPROTOCOL), events);
+  } catch (error) {
+    // A page over https may not open ws:, for example.
+    setTimeout(() => events.closed(CLOSE_ABNORMAL, textOf(error)), 0);
+    return { bufferedBytes: 0, send: () => undefined, terminate: () => undefined };
+  }
+}
+
+function transportOf(socket: WebSocket, events: TransportEvents): Transport {
   socket.binaryType = 'arraybuffer';
   socket.onopen = () => events.opened();
   socket.onmessage = ({ data }) => events.received(new Uint8Array(data as ArrayBuffer));
+  // Says nothing that `close` does not; but a WebSocket that is no browser's may want it heard.
+  socket.onerror = () => undefined;
   socket.onclose = ({ code, reason }) => events.closed(code, reason);
   return {
     get bufferedBytes() {

@@ -115,11 +115,10 @@ export class Settlements {
    * what is known already is told now: what was not processed and is not `held` any more was taken back.
    */
   resumed(settleSeq: Welcome['settleSeq'], held: TagSet): void {
-    const unanswered = this.#unanswered;
-    for (let i = 0; i < unanswered.length; i++) {
-      const batch = unanswered.at(i)!;
+    for (const batch of [...this.#unanswered.toArray(), ...this.#gathering()]) {
+      const isProcessed = settleSeq !== null && batch.settleSeq !== 0 && batch.settleSeq <= settleSeq;
       if (settleSeq === null) batch.isUncertain = true;
-      else if (batch.settleSeq > settleSeq) batch.rejectUnless(held, new LovageError('SUPERSEDED'));
+      else if (!isProcessed) batch.rejectUnless(held, new LovageError('SUPERSEDED'));
       else if (batch.isUncertain) batch.reject(null, new LovageError('CONNECTION_LOST'));
     }
     if (settleSeq !== null) this.settled(settleSeq);

@@ -115,13 +115,18 @@ describe('resuming a session', () => {
 
   test('rejects at once what the broker has not processed and does not hold: its refusal may be lost once more', async () => {
     const { broker, seen } = await running(2);
-    broker.socket.deliver(1, { tag: 3 });
+    broker.socket.deliver(1, { tag: 3 }, { tag: 4 });
+    const last = seen.pop()!;
     // START and ACK in one turn: the broker hears of the third only by this.
     const outcomes = seen.map((delivery) => outcomeOf(delivery.ack()));
     await broker.turn();
-    await broker.reconnect({ resumed: true, session: 's1', held: [1, 1], settleSeq: 1 });
-    expect(outcomes.map(({ error }) => error?.code)).toEqual([undefined, 'SUPERSEDED', 'SUPERSEDED']);
-    await broker.reconnect({ resumed: true, session: 's1', held: [], settleSeq: 2 });
+    broker.socket.close();
+    // Said while nobody listens.
+    outcomes.push(outcomeOf(last.ack()));
+    broker.welcome = { resumed: true, session: 's1', held: [1, 1], settleSeq: 1 };
+    await broker.untilSockets(2);
+    expect(outcomes.map(({ error }) => error?.code)).toEqual([undefined, 'SUPERSEDED', 'SUPERSEDED', 'SUPERSEDED']);
+    await broker.reconnect({ resumed: true, session: 's1', held: [], settleSeq: 3 });
     expect(outcomes[0]!.state).toBe('resolved');
   });
 
