@@ -9,6 +9,7 @@ import type { Journal } from '../../server/journal/journal.js';
 import { Authority } from '../../server/session/authority.js';
 import type { Wire } from '../../server/session/outbox.js';
 import { Session, type SessionSettings } from '../../server/session/session.js';
+import { type Message, publishFrame } from './raw-client.js';
 
 /** Time stands still until `advance`. */
 export class VirtualClock implements Clock {
@@ -41,6 +42,15 @@ export class VirtualClock implements Clock {
       timer.callback();
     }
   }
+}
+
+export interface HarnessDelivery {
+  readonly tag: number;
+  readonly id: number;
+  readonly priority: number;
+  readonly attempt: number;
+  readonly redelivered: boolean;
+  readonly text: string;
 }
 
 /** Keeps what was sent; the test says how much of it the client has taken. */
@@ -93,6 +103,17 @@ export class FakeWire implements Wire {
   /** Decoded frames of one op, without the op. DELIVER frames hold headers and bodies; tests here have none that are large. */
   fieldsOf(op: number): unknown[][] {
     return this.frames.filter((frame) => readOp(frame) === op).map((frame) => decodeFrame(frame).slice(1));
+  }
+
+  /** What was delivered, in order. */
+  get deliveries(): HarnessDelivery[] {
+    return this.fieldsOf(SERVER_OPS.DELIVER).flatMap(([, deliveries]) =>
+      (deliveries as unknown[][]).map((fields) => {
+        const [tag, id, , priority, attempt, redelivered, , , body] = fields;
+        const text = Buffer.from(body as Uint8Array).toString();
+        return { tag, id, priority, attempt, redelivered, text } as HarnessDelivery;
+      }),
+    );
   }
 
   /** Code of the last ERROR, null if there was none. */
@@ -158,6 +179,16 @@ export class SessionHarness {
 
   send(session: Session, fields: readonly unknown[]): void {
     session.receive(encodeFrame(fields), this.clock.monotonicMs());
+  }
+
+  publish(session: Session, firstSeq: number, messages: readonly Message[], flags = 0): void {
+    session.receive(publishFrame(messages, { firstSeq, flags }), this.clock.monotonicMs());
+  }
+
+  /** Time passes, what is due is done and told. */
+  async pass(ms: number): Promise<void> {
+    this.clock.advance(ms);
+    await this.turn();
   }
 
   /** Everything submitted is committed and told. */
