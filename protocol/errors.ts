@@ -67,6 +67,7 @@ export const ERRORS = {
   // The command's own, and those of a start.
   INVALID_SETTING: { by: 'command', close: null, text: 'a setting has a value that is not allowed' },
   DATA_DIR_LOCKED: { by: 'command', close: null, text: 'another process uses the data directory' },
+  JOURNAL_MISSING: { by: 'command', close: null, text: 'there is no journal in the directory' },
   JOURNAL_DAMAGED: { by: 'command', close: null, text: 'the journal is damaged where it must be whole' },
   ADDRESS_IN_USE: { by: 'command', close: null, text: 'the address is taken by another process' },
 } as const satisfies Record<string, { by: 'broker' | 'client' | 'command'; close: number | null; text: string }>;

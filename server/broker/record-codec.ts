@@ -202,6 +202,11 @@ function movedMessage(fields: number[]): MovedMessage {
   return { id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumerId, offset, length };
 }
 
+/** The name of a type's number, or the number if it has none. */
+export function recordTypeName(type: number): string {
+  return NAMES.get(type) ?? String(type);
+}
+
 /** A record for people and programs to read: `lovage journal dump`. Bodies of messages are not shown. */
 export function describeRecord(replayed: ReplayedRecord): Record<string, unknown> {
   const record = new RecordReader().read(replayed);

@@ -2,12 +2,20 @@
 import { Command } from 'commander';
 import { VERSION } from '../app/version.js';
 import { addConsume } from './consume.js';
+import { addJournal } from './journal.js';
 import { addPublish } from './publish.js';
 import { addQueues } from './queues.js';
 import { addStart } from './start.js';
 import { addStatus } from './status.js';
 
-const COMMANDS: readonly ((program: Command) => void)[] = [addStart, addPublish, addConsume, addQueues, addStatus];
+const COMMANDS: readonly ((program: Command) => void)[] = [
+  addStart,
+  addPublish,
+  addConsume,
+  addQueues,
+  addStatus,
+  addJournal,
+];
 
 const EXIT_CODES = `
 Settings come from flags, then LOVAGE_* variables, then the file given with --config, then defaults.

@@ -58,6 +58,16 @@ export class DataDirLockedError extends Error {
   }
 }
 
+/** There is no log in the directory, so there is nothing to look at. */
+export class JournalMissingError extends Error {
+  readonly code = 'JOURNAL_MISSING';
+
+  constructor(directory: string) {
+    super(`Cannot read a journal in "${directory}": it has no segments, expected the data directory of a broker`);
+    this.name = 'JournalMissingError';
+  }
+}
+
 /** The disk has no room for a batch even after all that was kept aside was given up. Reaches `onFatal`, never a caller. */
 export class JournalDiskFullError extends Error {
   readonly code = 'JOURNAL_DISK_FULL';

@@ -84,7 +84,7 @@ function readHeaders(storage: Storage, directory: string, numbers: readonly numb
 }
 
 /** A header and nothing but zeros. */
-function isPrepared(storage: Storage, directory: string, segment: number, slice: SliceReader): boolean {
+export function isPrepared(storage: Storage, directory: string, segment: number, slice: SliceReader): boolean {
   return withFile(storage, segmentPath(directory, segment), (file) => {
     const bytes = file.size();
     slice.open(file);
