@@ -148,7 +148,12 @@ function stepsOf({ headers, cut, dropped }: RepairPlan): string[] {
   const steps = headers.map((segment) => `write the file header of segment ${segment} again; nothing is lost by that`);
   if (cut !== null)
     steps.push(`cut segment ${cut.segment} at offset ${cut.offset} (${cut.bytes} bytes); what they hold is lost`);
-  for (const { segment, bytes } of dropped)
-    steps.push(`take segment ${segment} out (${bytes} bytes); what it holds is lost`);
+  const [first] = dropped;
+  if (first !== undefined) {
+    const last = dropped.at(-1)!.segment;
+    const which = last === first.segment ? `segment ${last}` : `segments ${first.segment} to ${last}`;
+    const bytes = dropped.reduce((sum, segment) => sum + segment.bytes, 0);
+    steps.push(`take ${which} out (${bytes} bytes); what it holds is lost`);
+  }
   return steps;
 }

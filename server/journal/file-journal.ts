@@ -41,7 +41,7 @@ export interface FileJournalOptions {
   readonly syncClass?: Exclude<SyncClass, 'memory'>;
   /** Milliseconds between syncs of class `interval`, default 100. */
   readonly syncIntervalMs?: number;
-  /** A batch that ends at or behind this offset is the last of its segment. Bytes, 4 KiB to 1 GiB, default 64 MiB. */
+  /** A batch that ends at or behind this offset is the last of its segment. Bytes, 4 KiB to 2 GiB, default 64 MiB. */
   readonly segmentBytes?: number;
   /** Memory for bodies, in bytes, default 64 MiB. What is staged and not written yet comes on top. */
   readonly cacheBytes?: number;
@@ -52,7 +52,7 @@ export interface FileJournalOptions {
 
 const MIB = 1024 * 1024;
 const SEGMENT_BYTES = 64 * MIB;
-const SEGMENT_BYTES_RANGE = { min: 4096, max: 1024 * MIB } as const;
+const SEGMENT_BYTES_RANGE = { min: 4096, max: 2048 * MIB } as const;
 const CACHE_BYTES = 64 * MIB;
 const SYNC_INTERVAL_MS = 100;
 

@@ -48,8 +48,8 @@ export function planRepair(files: LogFiles): RepairPlan | null {
   if (damage === null && headers.length === 0) return null;
   if (damage === null) return { damage: headerDamage(headers[0]!), headers, cut: null, dropped: [] };
   const { segment, offset } = damage;
-  // A segment without a batch is no end for a log, so it goes as a whole.
-  const isCut = offset > FILE_HEADER_BYTES;
+  // A segment without a batch is no end for a log, so it goes as a whole; but the very first one is a beginning.
+  const isCut = offset > FILE_HEADER_BYTES || (offset === FILE_HEADER_BYTES && segment === 1);
   return {
     damage: headers.length > 0 && headers[0]! <= segment ? headerDamage(headers[0]!) : damage,
     headers: headers.filter((number) => number < segment || (number === segment && isCut)),

@@ -145,7 +145,11 @@ describe('stop', () => {
       await client.queues.declare('work');
       const started = new Promise<void>((resolve) => {
         // Never done: the stop must not wait for it.
-        void client.consume('work', () => (resolve(), new Promise(() => undefined)), { prefetch: 1 });
+        const handle = async (): Promise<void> => {
+          resolve();
+          await new Promise(() => undefined);
+        };
+        void client.consume('work', handle, { prefetch: 1 });
       });
       const confirmed = new Set<number>();
       const publishing = (async () => {

@@ -229,6 +229,7 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
 const COMMAND: Readonly<Record<By<'command'>, () => Promise<Finished>>> = {
   INVALID_SETTING: () => startExpectingFailure({ flags: ['--heartbeat-ms', '1'] }),
   DATA_DIR_LOCKED: () => startExpectingFailure({ dataDir: broker.dataDir }),
+  JOURNAL_MISSING: () => runCommand(['journal', 'verify', tempDirectory(), '--json']),
   JOURNAL_DAMAGED: async () => {
     const first = await BrokerProcess.start();
     const client = await RawClient.connect(first.url);
@@ -254,6 +255,7 @@ const COMMAND: Readonly<Record<By<'command'>, () => Promise<Finished>>> = {
 const EXIT_CODES: Readonly<Record<By<'command'>, number>> = {
   INVALID_SETTING: 2,
   DATA_DIR_LOCKED: 1,
+  JOURNAL_MISSING: 1,
   JOURNAL_DAMAGED: 1,
   ADDRESS_IN_USE: 1,
 };
