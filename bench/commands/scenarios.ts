@@ -20,7 +20,7 @@ async function measure(named: readonly Scenario[] | undefined, flags: BenchFlags
   const results: ScenarioResult[] = [];
   const report = reportOn(flags);
   for (const scenario of chosen) {
-    const result = await scenario.run(options, results);
+    const result = await scenario.run(options);
     results.push(result);
     report.show(result);
   }

@@ -5,6 +5,8 @@
  *            ── { number, call: 'sample' } ──►
  *            ◄── { number, result } or { number, error }
  */
+import { type RawClientOptions, RawConsumer, RawProducer } from '../limit/raw-clients.js';
+import { Relay, type RelayOptions } from '../limit/relay.js';
 import { monotonicMs } from '../run/monotonic-clock.js';
 import { Consumer, type ConsumerOptions } from './consumer.js';
 import type { DriverSession, Target } from './driver.js';
@@ -21,6 +23,9 @@ export interface RoleOptions {
   paced: PacedProducerOptions;
   consumer: ConsumerOptions;
   idlers: IdlersOptions;
+  relay: RelayOptions;
+  rawProducer: RawClientOptions;
+  rawConsumer: RawClientOptions;
 }
 
 export type RoleName = keyof RoleOptions;
@@ -44,6 +49,9 @@ const ROLES: { readonly [R in RoleName]: (connect: Connect, options: RoleOptions
   paced: async (connect, options) => new PacedProducer(await connect(), options),
   consumer: async (connect, options) => new Consumer(await connect(), options),
   idlers: async (connect, options) => new Idlers(connect, options),
+  relay: async (_, options) => new Relay(options),
+  rawProducer: async (_, options) => new RawProducer(options),
+  rawConsumer: async (_, options) => new RawConsumer(options),
 };
 
 const frames = countFrames();
@@ -59,9 +67,8 @@ process.on('disconnect', () => process.exit());
 process.on('SIGINT', () => undefined);
 
 async function build({ role: name, target, options }: Assignment): Promise<Role> {
-  const driver = await DRIVERS[target.driver]!();
   const make = ROLES[name] as (connect: Connect, options: RoleOptions[RoleName]) => Promise<Role>;
-  return make(() => driver.connect(target), options);
+  return make(async () => (await DRIVERS[target.driver]!()).connect(target), options);
 }
 
 async function answer({ number, call }: Call): Promise<void> {
@@ -93,5 +100,5 @@ const CALLS: { readonly [C in keyof Calls]: (role: Role) => Calls[C] | Promise<C
 
 function sample({ count, failed }: Role): Sample {
   const { user, system } = process.cpuUsage();
-  return { timeMs: monotonicMs(), cpuSeconds: (user + system) / 1e6, count, failed, frames: { ...frames } };
+  return { timeMs: monotonicMs(), cpuSeconds: (user + system) / 1e6, count, failed, frames };
 }

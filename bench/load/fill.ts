@@ -14,7 +14,7 @@ export interface Backlog {
   readonly seed: number;
 }
 
-const LOOK_MS = 250;
+const LOOK_MS = 25;
 
 /** Publishes so many messages and waits for their confirms; returns the seconds that took. `look` is told how far it is, some times a second. */
 export async function fill(

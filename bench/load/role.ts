@@ -26,7 +26,7 @@ export interface Sample {
   readonly cpuSeconds: number;
   readonly count: number;
   readonly failed: number;
-  readonly frames: Readonly<FrameCounts>;
+  readonly frames: FrameCounts;
 }
 
 /** What a load process can be asked; see `child.ts`. */

@@ -3,7 +3,7 @@
 import { waitShowing } from '../run/delay.js';
 import { monotonicMs } from '../run/monotonic-clock.js';
 import { cpuSeconds, residentBytes, sumOf } from '../run/process-usage.js';
-import type { FrameCounts } from './frame-counter.js';
+import { type FrameCounts, framesBetween, sumFrames } from './frame-counter.js';
 import type { LoadProcess } from './load-process.js';
 import type { Sample } from './role.js';
 import type { Server } from './server.js';
@@ -14,8 +14,9 @@ export interface GroupRate {
   /** CPU cores in use. */
   readonly cores: number;
   readonly failed: number;
-  /** Frames a second. */
-  readonly frames: Readonly<FrameCounts>;
+  /** In the window. */
+  readonly messages: number;
+  readonly frames: FrameCounts;
 }
 
 /** What the broker did. */
@@ -35,7 +36,7 @@ export interface WindowRates<G extends string> {
 export async function measureWindow<G extends string>(
   label: string,
   windowMs: number,
-  server: Server,
+  server: Pick<Server, 'pids'>,
   groups: Readonly<Record<G, readonly LoadProcess[]>>,
 ): Promise<WindowRates<G>> {
   const names = Object.keys(groups) as G[];
@@ -56,7 +57,7 @@ export async function measureWindow<G extends string>(
   };
 }
 
-function brokerUsage({ pids }: Server): { readonly timeMs: number; readonly cpu: number | null } {
+function brokerUsage({ pids }: Pick<Server, 'pids'>): { readonly timeMs: number; readonly cpu: number | null } {
   return { timeMs: monotonicMs(), cpu: sumOf(pids, cpuSeconds) };
 }
 
@@ -71,11 +72,10 @@ function groupRate(before: readonly Sample[], after: readonly Sample[]): GroupRa
     messagesPerSecond: perSecond(({ count }) => count),
     cores: perSecond((sample) => sample.cpuSeconds),
     failed: after.reduce((sum, { failed }) => sum + failed, 0),
+    messages: after.reduce((sum, { count }, i) => sum + count - before[i]!.count, 0),
     frames: {
-      sent: perSecond(({ frames }) => frames.sent),
-      sentBytes: perSecond(({ frames }) => frames.sentBytes),
-      received: perSecond(({ frames }) => frames.received),
-      receivedBytes: perSecond(({ frames }) => frames.receivedBytes),
+      sent: sumFrames(after.map(({ frames }, i) => framesBetween(before[i]!.frames.sent, frames.sent))),
+      received: sumFrames(after.map(({ frames }, i) => framesBetween(before[i]!.frames.received, frames.received))),
     },
   };
 }

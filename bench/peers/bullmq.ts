@@ -1,5 +1,5 @@
+import { freePort } from '../run/free-port.js';
 import { tempDirectory } from '../run/temp-directory.js';
-import { freePort } from './free-port.js';
 import { packageVersion, pathOf } from './installed.js';
 import type { Peer } from './peer.js';
 import { PeerProcess } from './peer-process.js';

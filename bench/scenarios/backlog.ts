@@ -15,7 +15,7 @@ type Point = readonly [x: number, y: number];
 interface BacklogRun {
   readonly messages: number;
   readonly publishSeconds: number;
-  readonly drainSeconds: number;
+  readonly drainedPerSecond: number;
   readonly emptyBytes: number;
   readonly fullBytes: number;
   readonly drainedBytes: number;
@@ -81,12 +81,13 @@ async function withBacklog(messages: number, { directory, build, seed }: BenchOp
   );
   const fullBytes = resident();
   const journalBytes = (await server.overview()).journal.bytes;
-  const drainSeconds = await drain(server, messages, prefetch);
+  const drainedPerSecond = await drain(server, messages, prefetch);
   const drainedBytes = resident();
   await server.close();
-  return { messages, publishSeconds, drainSeconds, emptyBytes, fullBytes, drainedBytes, journalBytes, memory };
+  return { messages, publishSeconds, drainedPerSecond, emptyBytes, fullBytes, drainedBytes, journalBytes, memory };
 }
 
+/** Messages a second until the queue is empty. What comes before the first look is left out. */
 async function drain(server: LovageServer, messages: number, prefetch: number): Promise<number> {
   const consumer = await LoadProcess.start('consumer', server.target, {
     queues: [QUEUE],
@@ -99,14 +100,14 @@ async function drain(server: LovageServer, messages: number, prefetch: number): 
   const before = await consumer.call('sample');
   const seconds = await watch(consumer, before, messages, `backlog of ${whole(messages)}: draining`, () => undefined);
   await consumer.close();
-  return seconds;
+  return (messages - before.count) / seconds;
 }
 
 function row(run: BacklogRun): string[] {
   return [
     whole(run.messages),
     whole(run.messages / run.publishSeconds),
-    whole(run.messages / run.drainSeconds),
+    whole(run.drainedPerSecond),
     mebibytes(run.emptyBytes),
     mebibytes(run.fullBytes),
     short((run.fullBytes - run.emptyBytes) / run.messages),

@@ -23,6 +23,5 @@ export interface Scenario {
   readonly question: string;
   /** Whether `npm run bench` without names runs it. */
   readonly isDefault: boolean;
-  /** `earlier`: what the scenarios before it in this run have found. */
-  run(options: BenchOptions, earlier: readonly ScenarioResult[]): Promise<ScenarioResult>;
+  run(options: BenchOptions): Promise<ScenarioResult>;
 }
