@@ -31,7 +31,7 @@ import type { ClientOptions } from './options.js';
 import { OutgoingFrame } from './outgoing-frame.js';
 
 /** A frame this large is sent at once, so that the broker works on it while the rest is gathered. */
-const FRAME_BYTES = 262_144;
+const FRAME_BYTES = 65_536;
 
 type PublisherOptions = Pick<
   ClientOptions,

@@ -5,8 +5,8 @@
  * size of the batch, not a timer.
  *
  *     submit ─► engine.apply ─► records staged, effects in buckets      (any number of times in a turn)
- *     turn ends ─► seal ─► journal.commit ─────────────► release: confirms, deliveries, replies leave
- *                            submit ... gather the next ─► seal ─► commit ...
+ *     turn ends ─► seal ─► journal.commit ─────────────► committed ─► seal ─► journal.commit ──────► ...
+ *                            submit ... gather the next ──────────────┘  release: confirms, deliveries, replies leave
  */
 import type { DeliveryFields, FrameWriter, QueueInfo } from '@lovage/protocol';
 import { DELIVERY_OVERHEAD_BYTES, writeDeliveryHead } from '@lovage/protocol';
@@ -23,6 +23,12 @@ import { RecordReader } from './record-codec.js';
 
 /** `setTimeout` fires at once when asked for more than 2^31 - 1 ms (rule W12), so the timer steps an hour at most. */
 const TIMER_MS_MAX = 3_600_000;
+/**
+ * Bytes staged at which a batch goes to an idle disk before the turn is over. A full window of publishes arrives in one turn; taken as one batch it would
+ * be applied, synced, confirmed and filled again in turns that all wait for each other. Cut, one part is synced while the next is applied
+ * (measured: see bench/README.md).
+ */
+const EARLY_BATCH_BYTES = 48 * 1024;
 /** Bytes staged and not yet written above which connections are not read from (promise P9). */
 const STAGED_BYTES_MAX = 32 * 1024 * 1024;
 /** Bytes that the settlement of one message may need in the journal: an id and a count, and its share of headers. */
@@ -111,6 +117,7 @@ export class Broker implements BatchOwner {
       this.engine.refusePublishes(hasRoom ? null : 'DISK_FULL');
     }
     this.engine.apply(command, this.#clock.wallMs(), this.#router);
+    if (!this.#isCommitting && this.#journal.stagedBytes >= EARLY_BATCH_BYTES) this.#commitDone = this.#commit();
     this.#askTurn();
   }
 
@@ -247,6 +254,10 @@ export class Broker implements BatchOwner {
     this.#armTimer();
   }
 
+  /**
+   * One batch after the other until nothing is staged. What a batch made safe is sent when the next one is already on its way to the disk: encoding
+   * and sending take as long as the sync, and go on beside it.
+   */
   async #commit(): Promise<void> {
     this.#isCommitting = true;
     while (this.#router.hasStaged) {
@@ -254,12 +265,15 @@ export class Broker implements BatchOwner {
       this.#housekeeping.sealed();
       this.#journal.reserve(this.engine.state.table.size * SETTLE_BYTES);
       const startMs = this.#clock.monotonicMs();
-      await this.#journal.commit();
+      const committed = this.#journal.commit();
+      this.#router.release();
+      await committed;
       const syncMs = this.#clock.monotonicMs() - startMs;
       for (const observe of this.#syncObservers) observe(syncMs);
-      this.#router.release();
+      this.#router.committed();
       this.#relieve();
       this.#housekeeping.committed();
+      if (!this.#router.hasStaged) this.#router.release();
     }
     this.#isCommitting = false;
   }

@@ -36,6 +36,7 @@ export class EffectRouter implements EffectSink {
   readonly now: Outlet[] = [];
   gathering: Outlet[] = [];
   committing: Outlet[] = [];
+  safe: Outlet[] = [];
   segment = 0;
   /** A reservation of ids for memory messages is not on disk yet: their confirms wait for it. */
   #idsPending = false;
@@ -80,16 +81,21 @@ export class EffectRouter implements EffectSink {
     this.#staged = 0;
   }
 
-  /** The batch is on disk: what rests on it may be seen. */
-  release(): void {
+  /** The batch is on disk: what rests on it may be seen, and is with the next `release`. */
+  committed(): void {
     this.#isCommitting = false;
     if (this.#staged === 0) this.#idsPending = false;
-    const { committing } = this;
-    for (const outlet of committing) {
-      outlet.isListedCommitting = false;
-      outlet.flush(outlet.committing);
-    }
-    committing.length = 0;
+    for (const outlet of this.committing) outlet.committed();
+    const safe = this.committing;
+    this.committing = this.safe;
+    this.safe = safe;
+  }
+
+  /** Sends what rests on the batch that was committed last. */
+  release(): void {
+    const { safe } = this;
+    for (const outlet of safe) outlet.flush(outlet.safe);
+    safe.length = 0;
   }
 
   /** End of the turn: what rests on nothing goes out. */

@@ -55,14 +55,15 @@ export interface BucketSender {
 }
 
 /**
- * One connection's three buckets: `now` is flushed at the end of this turn, `gathering` when the batch that gathers is on disk, `committing` when
- * the batch under way is.
+ * One connection's buckets: `now` is flushed at the end of this turn, `gathering` when the batch that gathers is on disk, `committing` when the
+ * batch under way is; then it is `safe` until the next batch is on its way to the disk.
  */
 export class Outlet {
   readonly #sender: BucketSender;
   now = new Bucket();
   gathering = new Bucket();
   committing = new Bucket();
+  safe = new Bucket();
   /** In the broker's list for the bucket; kept here so that joining the list twice costs a comparison. */
   isListedNow = false;
   isListedGathering = false;
@@ -87,5 +88,13 @@ export class Outlet {
     this.committing = sealed;
     this.isListedGathering = false;
     this.isListedCommitting = true;
+  }
+
+  /** The batch is on disk. */
+  committed(): void {
+    const safe = this.committing;
+    this.committing = this.safe;
+    this.safe = safe;
+    this.isListedCommitting = false;
   }
 }

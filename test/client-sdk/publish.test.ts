@@ -103,9 +103,9 @@ describe('publish', () => {
     ]);
   });
 
-  test('sends a frame at once when it has 256 KiB, and the rest at the end of the turn', async () => {
+  test('sends a frame at once when it has 64 KiB, and the rest at the end of the turn', async () => {
     const { client, broker } = await connected();
-    const body = new Uint8Array(100_000);
+    const body = new Uint8Array(25_000);
     publishAll(client, [body, body]);
     expect(broker.socket.all('PUBLISH')).toHaveLength(0);
     publishAll(client, [body]);

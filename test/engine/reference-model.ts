@@ -947,6 +947,7 @@ function sorted(answers: readonly Answer[]): Answer[] {
     if (answer.type === 'confirm' || answer.type === 'duplicate' || answer.type === 'reject')
       return `publish ${String(answer.seq).padStart(12)}`;
     if (answer.type === 'refused') return `refused ${String(answer.firstTag).padStart(12)}`;
+    if (answer.type === 'cancelled') return `cancelled ${answer.session} ${answer.consumerId}`;
     return answer.type;
   };
   return [...answers].sort((a, b) => (rank(a) < rank(b) ? -1 : rank(a) > rank(b) ? 1 : 0));
