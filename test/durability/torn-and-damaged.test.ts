@@ -180,8 +180,13 @@ async function assertRefused(dataDir: string, segment: number): Promise<{ readon
   return { offset: Number(offset) };
 }
 
+/** The failure that the command reports, among the lines of the log. */
 function errorOf({ stderr }: Finished): { readonly code: string; readonly message: string } {
-  return JSON.parse(stderr.trim().split('\n').at(-1)!).error;
+  const lines = stderr
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  return lines.find(({ error }) => error !== undefined).error;
 }
 
 describe('damage', () => {
