@@ -1,3 +1,4 @@
+import type { Client } from '@lovage/client';
 import type { Target } from '../load/driver.js';
 import type { Server } from '../load/server.js';
 import { type TempDirectory, tempDirectory } from '../run/temp-directory.js';
@@ -52,6 +53,12 @@ export class LovageServer implements Server {
 
   get dataDir(): string {
     return this.#data.path;
+  }
+
+  /** A client of this broker in this process, for what is not measured: pausing a queue, declaring some. */
+  async connect(): Promise<Client> {
+    const { connect } = (await import(this.#build.sdk)) as typeof import('@lovage/client');
+    return connect(this.#broker.url);
   }
 
   overview(): Promise<Overview> {

@@ -23,13 +23,16 @@ export function addBenchOptions(command: Command): Command {
     .option('--warm-up <s>', 'time before it', positive, 3)
     .option('--rounds <n>', 'repetitions of what varies from run to run', wholeNumber, 3)
     .option('--seed <n>', 'seed of everything random', wholeNumber, DEFAULT_SEED)
-    .option('--full', 'all scenarios in all sizes: takes an hour, some gigabytes of memory and disk')
+    .option('--full', 'all sizes: takes half an hour, some gigabytes of memory and disk')
     .option(
       '--dir <path>',
       "where brokers keep their data meanwhile; must be on a real disk (default: the system's place for temporary files)",
     )
-    .option('--json <file>', 'write all numbers there')
-    .option('--html <file>', 'write a report with plots there, one file that needs no network');
+    .option('--json <file>', 'write all numbers there (default: bench/results/<time>-<what>.json)')
+    .option(
+      '--html <file>',
+      'write a report with plots there, one file that needs no network (default: the same name)',
+    );
 }
 
 export function benchOptionsOf(flags: BenchFlags): BenchOptions {

@@ -19,10 +19,9 @@ export function addPeers(program: Command): void {
 }
 
 async function compare(flags: PeersFlags): Promise<number> {
-  const report = reportOn(flags);
+  const report = reportOn('peers', flags);
   const chosen = PEERS.filter(({ name }) => flags.only?.includes(name) ?? true);
-  const result = await comparePeers(chosen, benchOptionsOf(flags));
-  report.show(result);
-  await report.write([result]);
+  await report.add(await comparePeers(chosen, benchOptionsOf(flags)));
+  report.end();
   return 0;
 }

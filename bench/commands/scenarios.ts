@@ -1,8 +1,9 @@
 /** `npm run bench -- [scenario...]` */
 import { type Command, InvalidArgumentError } from 'commander';
+import { short } from '../report/format.js';
 import { reportOn } from '../report/report.js';
-import type { ScenarioResult } from '../report/result.js';
-import { runProgram } from '../run/cleanup.js';
+import { cleanUp, runProgram } from '../run/cleanup.js';
+import { note } from '../run/progress.js';
 import { SCENARIOS } from '../scenarios/index.js';
 import type { Scenario } from '../scenarios/scenario.js';
 import { addBenchOptions, type BenchFlags, benchOptionsOf } from './bench-options.js';
@@ -10,23 +11,36 @@ import { addBenchOptions, type BenchFlags, benchOptionsOf } from './bench-option
 export function addScenarios(program: Command): void {
   program.argument('[scenario...]', 'what to measure (see below)', gather);
   addBenchOptions(program)
-    .addHelpText('after', `\nScenarios (* without a name, these run):\n${list()}`)
+    .addHelpText('after', `\nScenarios (all of them, without a name):\n${list()}`)
     .action((scenarios: Scenario[] | undefined, flags: BenchFlags) => runProgram(() => measure(scenarios, flags)));
 }
 
+/** One after the other. What fails is told, and the rest goes on. */
 async function measure(named: readonly Scenario[] | undefined, flags: BenchFlags): Promise<number> {
   const options = benchOptionsOf(flags);
-  const chosen = SCENARIOS.filter((scenario) => named?.includes(scenario) ?? (options.isFull || scenario.isDefault));
-  const results: ScenarioResult[] = [];
-  const report = reportOn(flags);
+  const chosen = SCENARIOS.filter((scenario) => named?.includes(scenario) ?? true);
+  const report = reportOn(named === undefined ? 'all' : chosen.map(({ name }) => name).join('-'), flags);
+  const failed: string[] = [];
+  const startMs = performance.now();
   for (const scenario of chosen) {
-    const result = await scenario.run(options);
-    results.push(result);
-    report.show(result);
+    const { name, question } = scenario;
+    try {
+      await report.add({ name, question, ...(await scenario.run(options)) });
+    } catch (error) {
+      failed.push(name);
+      note(`${name} failed: ${error instanceof Error ? error.stack : String(error)}`);
+      await cleanUp();
+    }
   }
-  await report.write(results);
-  return 0;
+  report.end();
+  process.stdout.write(`\nTook ${short((performance.now() - startMs) / 60_000)} min.`);
+  if (named === undefined) process.stdout.write(` ${NOT_HERE}`);
+  process.stdout.write('\n');
+  if (failed.length > 0) note(`Failed: ${failed.join(', ')}`);
+  return failed.length > 0 ? 1 : 0;
 }
+
+const NOT_HERE = 'Other brokers, single parts and other commits have commands of their own: peers, micro, compare.';
 
 function gather(name: string, gathered: Scenario[] | undefined): Scenario[] {
   const found = SCENARIOS.find((scenario) => scenario.name === name);
@@ -37,7 +51,5 @@ function gather(name: string, gathered: Scenario[] | undefined): Scenario[] {
 
 function list(): string {
   const width = Math.max(...SCENARIOS.map(({ name }) => name.length));
-  return SCENARIOS.map(
-    ({ name, question, isDefault }) => ` ${isDefault ? '*' : ' '} ${name.padEnd(width)}  ${question}`,
-  ).join('\n');
+  return SCENARIOS.map(({ name, question }) => `  ${name.padEnd(width)}  ${question}`).join('\n');
 }

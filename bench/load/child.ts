@@ -47,7 +47,7 @@ type Connect = () => Promise<DriverSession>;
 const ROLES: { readonly [R in RoleName]: (connect: Connect, options: RoleOptions[R]) => Promise<Role> } = {
   producer: async (connect, options) => new Producer(await connect(), options),
   paced: async (connect, options) => new PacedProducer(await connect(), options),
-  consumer: async (connect, options) => new Consumer(await connect(), options),
+  consumer: async (connect, options) => new Consumer(connect, options),
   idlers: async (connect, options) => new Idlers(connect, options),
   relay: async (_, options) => new Relay(options),
   rawProducer: async (_, options) => new RawProducer(options),

@@ -8,10 +8,12 @@ import type { Role } from './role.js';
 import { stampOf } from './stamp.js';
 
 export interface ConsumerOptions {
-  /** A consumer for each. */
+  /** Each has consumers of its own on every queue. */
+  readonly connections: number;
   readonly queues: readonly string[];
-  /** Consumers on each queue. */
+  /** Consumers of each connection on each queue. */
   readonly consumersPerQueue: number;
+  /** Of each consumer. */
   readonly prefetch: number;
   readonly concurrency: number;
   /** ms that a handler takes, without using the CPU; 0 returns at once. */
@@ -23,24 +25,26 @@ export interface ConsumerOptions {
 export class Consumer implements Role {
   count = 0;
   readonly failed = 0;
-  readonly #session: DriverSession;
+  readonly #connect: () => Promise<DriverSession>;
   readonly #options: ConsumerOptions;
   readonly #latency = new LatencyHistogram();
+  readonly #sessions: DriverSession[] = [];
 
-  constructor(session: DriverSession, options: ConsumerOptions) {
-    this.#session = session;
+  constructor(connect: () => Promise<DriverSession>, options: ConsumerOptions) {
+    this.#connect = connect;
     this.#options = options;
   }
 
   async open(): Promise<void> {
-    const { queues, consumersPerQueue, prefetch, concurrency } = this.#options;
-    await Promise.all(queues.map((queue) => this.#session.declare(queue)));
-    const consumers = queues.flatMap((queue) => Array.from({ length: consumersPerQueue }, () => queue));
-    await Promise.all(consumers.map((queue) => this.#session.consume(queue, { prefetch, concurrency }, this.#handler)));
+    for (let i = 0; i < this.#options.connections; i++) {
+      const session = await this.#connect();
+      this.#sessions.push(session);
+      await this.#consume(session);
+    }
   }
 
-  close(): Promise<void> {
-    return this.#session.close();
+  async close(): Promise<void> {
+    await Promise.all(this.#sessions.map((session) => session.close()));
   }
 
   clear(): void {
@@ -49,6 +53,13 @@ export class Consumer implements Role {
 
   histograms(): Record<string, string> {
     return { latency: this.#latency.encode() };
+  }
+
+  async #consume(session: DriverSession): Promise<void> {
+    const { queues, consumersPerQueue, prefetch, concurrency } = this.#options;
+    await Promise.all(queues.map((queue) => session.declare(queue)));
+    const consumers = queues.flatMap((queue) => Array.from({ length: consumersPerQueue }, () => queue));
+    await Promise.all(consumers.map((queue) => session.consume(queue, { prefetch, concurrency }, this.#handler)));
   }
 
   get #handler(): (body: Uint8Array) => void | Promise<void> {

@@ -13,7 +13,7 @@ export interface ProducerOptions {
   /** Priorities are random in 0..`priorities - 1`. */
   readonly priorities: number;
   readonly seed: number;
-  /** Publishes in all; Infinity travels as null. */
+  /** Publishes for each `start`; null for no end. */
   readonly limit: number | null;
 }
 
@@ -45,7 +45,7 @@ export class Producer implements Role {
   }
 
   start(): void {
-    this.#limit = this.#options.limit ?? Number.POSITIVE_INFINITY;
+    this.#limit += this.#options.limit ?? Number.POSITIVE_INFINITY;
     this.#fill();
   }
 

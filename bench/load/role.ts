@@ -4,7 +4,7 @@ import type { FrameCounts } from './frame-counter.js';
 export interface Role {
   /** Connects; resolves when work could begin. */
   open(): Promise<void>;
-  /** Begins. */
+  /** Begins; a producer with a limit may be told again, and publishes so many more. */
   start?(): void;
   /** Begins nothing new; resolves when everything that was begun is done. */
   stop?(): Promise<void>;

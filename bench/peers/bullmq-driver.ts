@@ -55,7 +55,7 @@ class BullmqSession implements DriverSession {
   }
 
   async consume(queue: string, { concurrency }: ConsumeShape, handle: BodyHandler): Promise<void> {
-    const worker = new Worker(queue, async (job) => handle(Buffer.from(job.data as string, 'latin1')), {
+    const worker = new Worker(queue, async (job) => handle(Buffer.from(job.data as string, 'base64')), {
       connection: this.#connection,
       concurrency: Math.min(concurrency, CONCURRENCY_MAX),
     });
@@ -81,7 +81,7 @@ class BullmqSession implements DriverSession {
     }
   }
 
-  /** Jobs are JSON, which has no bytes: text of the same length stands for them. */
+  /** Jobs are JSON, which has no bytes: base64 stands for them, cut to the same length. What the body begins with (its stamp) is in it. */
   #textOf(body: Uint8Array): string {
     if (body !== this.#lastBody) {
       this.#lastBody = body;

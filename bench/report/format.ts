@@ -24,3 +24,9 @@ export function percent(share: number): string {
 export function mebibytes(bytes: number | null): string {
   return bytes === null ? '-' : short(bytes / 1_048_576);
 }
+
+/** `256 B`, `64 KiB`, `1 MiB`: the largest unit that gives a whole number. */
+export function bytesText(bytes: number): string {
+  if (bytes % 1_048_576 === 0) return `${whole(bytes / 1_048_576)} MiB`;
+  return bytes % 1_024 === 0 ? `${whole(bytes / 1_024)} KiB` : `${whole(bytes)} B`;
+}

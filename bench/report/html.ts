@@ -2,15 +2,19 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { conditionsLine } from './conditions.js';
 import { type Circumstances, circumstanceLines } from './machine.js';
 import { PAGE_SCRIPT, PAGE_STYLE } from './page.js';
 import type { ResultTable, ScenarioResult } from './result.js';
 
 export async function htmlPage(facts: Circumstances, results: readonly ScenarioResult[]): Promise<string> {
-  const library = dirname(createRequire(import.meta.url).resolve('uplot/dist/uPlot.iife.min.js'));
-  const [script, style] = await Promise.all([
-    readFile(join(library, 'uPlot.iife.min.js'), 'utf8'),
-    readFile(join(library, 'uPlot.min.css'), 'utf8'),
+  // The only plotting library that is small enough to be in every report: uPlot, MIT, 50 KB, without dependencies.
+  const library = dirname(dirname(createRequire(import.meta.url).resolve('uplot/dist/uPlot.iife.min.js')));
+  const read = (file: string): Promise<string> => readFile(join(library, file), 'utf8');
+  const [script, style, license] = await Promise.all([
+    read('dist/uPlot.iife.min.js'),
+    read('dist/uPlot.min.css'),
+    read('LICENSE'),
   ]);
   const plots = results.flatMap((result) => result.plots);
   return `<!doctype html>
@@ -26,7 +30,9 @@ export async function htmlPage(facts: Circumstances, results: readonly ScenarioR
 <dl>${circumstanceLines(facts)
     .map(([name, value]) => `<dt>${escaped(name)}</dt><dd>${escaped(value)}</dd>`)
     .join('')}</dl>
+<nav>${results.map(({ name }) => `<a href="#${escaped(name)}">${escaped(name)}</a>`).join(' ')}</nav>
 ${results.map(section).join('\n')}
+<!-- ${license.replaceAll('--', '- -')} -->
 <script>${script}</script>
 <script>const PLOTS = ${inScript(plots)};
 ${PAGE_SCRIPT}</script>
@@ -35,13 +41,15 @@ ${PAGE_SCRIPT}</script>
 `;
 }
 
-function section({ name, question, setUp, tables, plots }: ScenarioResult): string {
+function section({ name, question, conditions, setUp, tables, plots, leftOut }: ScenarioResult): string {
   return `<section>
-<h2>${escaped(name)}</h2>
+<h2 id="${escaped(name)}">${escaped(name)}</h2>
 <p class="question">${escaped(question)}</p>
+<p class="conditions">${escaped(conditionsLine(conditions))}</p>
 <p>${escaped(setUp)}</p>
 ${tables.map(tableHtml).join('\n')}
 ${plots.map(() => '<div class="plot"></div>').join('\n')}
+${leftOut.map((what) => `<p>Left out: ${escaped(what)}</p>`).join('\n')}
 </section>`;
 }
 

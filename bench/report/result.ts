@@ -25,14 +25,32 @@ export interface ResultPlot {
   readonly series: readonly Series[];
 }
 
-export interface ScenarioResult {
-  readonly name: string;
-  /** The question that the scenario answers. */
-  readonly question: string;
+/** What every number of a result rests on; shown beside it. */
+export interface Conditions {
+  /** When the journal is forced to disk. */
+  readonly sync: string;
+  /** Unconfirmed publishes of a producer at most. */
+  readonly window: string;
+  readonly prefetch: string;
+  readonly body: string;
+  readonly priorities: string;
+}
+
+/** What a run of a scenario gives. */
+export interface Findings {
+  readonly conditions: Conditions;
   /** How it was measured, in full sentences. */
   readonly setUp: string;
   readonly tables: readonly ResultTable[];
   readonly plots: readonly ResultPlot[];
+  /** What this run did not measure, and how to get it. */
+  readonly leftOut: readonly string[];
   /** The numbers behind tables and plots. */
   readonly data: unknown;
+}
+
+export interface ScenarioResult extends Findings {
+  readonly name: string;
+  /** The question that the scenario answers. */
+  readonly question: string;
 }

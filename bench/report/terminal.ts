@@ -1,12 +1,20 @@
 /** A result in the terminal. */
 import Table from 'cli-table3';
+import { conditionsLine } from './conditions.js';
 import type { ResultTable, ScenarioResult } from './result.js';
 
 const PLAIN = { head: [], border: [], compact: true } as const;
 const WRAP_AT = 110;
 
-export function terminalText({ name, question, setUp, tables }: ScenarioResult): string {
-  return [`\n${name}: ${question}`, wrapped(setUp), ...tables.map(tableText)].join('\n');
+export function terminalText(result: ScenarioResult): string {
+  const { name, question, setUp, tables, leftOut } = result;
+  return [
+    `\n${name}: ${question}`,
+    conditionsLine(result.conditions),
+    wrapped(setUp),
+    ...tables.map(tableText),
+    ...leftOut.map((what) => wrapped(`Left out: ${what}`)),
+  ].join('\n');
 }
 
 /** A table of text with a frame; every column but the first is aligned to the right. */

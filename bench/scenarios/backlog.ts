@@ -1,21 +1,18 @@
 import { LovageServer } from '../broker/lovage-server.js';
-import { fill, watch } from '../load/fill.js';
-import { LoadProcess } from '../load/load-process.js';
-import { STANDARD_SHAPE } from '../load/throughput-run.js';
-import { mebibytes, short, whole } from '../report/format.js';
+import { type BacklogRun, runBacklog, SHORT_QUEUE } from '../load/backlog-run.js';
+import { conditions } from '../report/conditions.js';
+import { mebibytes, percent, short, whole } from '../report/format.js';
 import { residentBytes, sumOf } from '../run/process-usage.js';
-import { backlogSizes } from './backlog-sizes.js';
+import { BACKLOGS, leftOutOf, pointsOf } from './points.js';
 import type { BenchOptions, Scenario } from './scenario.js';
 
-const QUEUE = 'backlog';
 const MIB = 1_048_576;
+/** Points of the memory's curve. */
+const POINTS = 100;
 
 type Point = readonly [x: number, y: number];
 
-interface BacklogRun {
-  readonly messages: number;
-  readonly publishSeconds: number;
-  readonly drainedPerSecond: number;
+interface Backlog extends BacklogRun {
   readonly emptyBytes: number;
   readonly fullBytes: number;
   readonly drainedBytes: number;
@@ -27,22 +24,21 @@ interface BacklogRun {
 export const backlog: Scenario = {
   name: 'backlog',
   question: 'What does a long queue cost: in memory, in publishing, in draining it?',
-  isDefault: true,
   async run(options) {
-    const runs: BacklogRun[] = [];
-    for (const messages of backlogSizes(options)) runs.push(await withBacklog(messages, options));
+    const runs: Backlog[] = [];
+    for (const messages of pointsOf(BACKLOGS, options)) runs.push(await withBacklog(messages, options));
     return {
-      name: this.name,
-      question: this.question,
-      setUp:
-        'One producer (1,000 unconfirmed, 256-byte bodies, random priorities 0-9, --sync always) fills a queue that nobody consumes; then one consumer (prefetch 1,000, every message acknowledged by itself) empties it. Memory is the resident set of the broker process.',
+      conditions: conditions(),
+      setUp: `One producer fills a paused queue; then the queue goes on and one consumer empties it, acknowledging every message by itself. The same three processes do that with ${whole(SHORT_QUEUE)} messages first, once to warm up and three times for the rates that the long queue is compared with. Memory is the resident set of the broker process.`,
       tables: [
         {
           title: 'By length of the queue',
           head: [
             'messages',
             'published /s',
+            'of a short queue',
             'drained /s',
+            'of a short queue',
             'MiB empty',
             'MiB full',
             'bytes a message',
@@ -62,52 +58,34 @@ export const backlog: Scenario = {
           series: runs.map(({ messages, memory }) => ({ label: whole(messages), points: memory })),
         },
       ],
+      leftOut: leftOutOf(BACKLOGS, 'messages', options),
       data: runs,
     };
   },
 };
 
-async function withBacklog(messages: number, { directory, build, seed }: BenchOptions): Promise<BacklogRun> {
-  const { bytes, window, priorities, prefetch } = STANDARD_SHAPE;
+async function withBacklog(messages: number, { directory, build, seed }: BenchOptions): Promise<Backlog> {
   const server = await LovageServer.start({ directory, build });
   const resident = (): number => sumOf(server.pids, residentBytes) ?? Number.NaN;
-  const emptyBytes = resident();
   const memory: Point[] = [];
-  const publishSeconds = await fill(
-    server,
-    { queue: QUEUE, messages, bytes, window, priorities, seed },
-    `backlog of ${whole(messages)}: publishing`,
-    (confirmed) => memory.push([confirmed, resident() / MIB]),
-  );
-  const fullBytes = resident();
-  const journalBytes = (await server.overview()).journal.bytes;
-  const drainedPerSecond = await drain(server, messages, prefetch);
+  let journalBytes = 0;
+  const run = await runBacklog(server, { messages, seed }, async (inQueue) => {
+    if (inQueue >= (memory.length * messages) / POINTS) memory.push([inQueue, resident() / MIB]);
+    if (inQueue === messages) journalBytes = (await server.overview()).journal.bytes;
+  });
   const drainedBytes = resident();
   await server.close();
-  return { messages, publishSeconds, drainedPerSecond, emptyBytes, fullBytes, drainedBytes, journalBytes, memory };
+  const [first, last] = [memory[0]!, memory.at(-1)!];
+  return { ...run, emptyBytes: first[1] * MIB, fullBytes: last[1] * MIB, drainedBytes, journalBytes, memory };
 }
 
-/** Messages a second until the queue is empty. What comes before the first look is left out. */
-async function drain(server: LovageServer, messages: number, prefetch: number): Promise<number> {
-  const consumer = await LoadProcess.start('consumer', server.target, {
-    queues: [QUEUE],
-    consumersPerQueue: 1,
-    prefetch,
-    concurrency: prefetch,
-    handlerMs: 0,
-    isStamped: false,
-  });
-  const before = await consumer.call('sample');
-  const seconds = await watch(consumer, before, messages, `backlog of ${whole(messages)}: draining`, () => undefined);
-  await consumer.close();
-  return (messages - before.count) / seconds;
-}
-
-function row(run: BacklogRun): string[] {
+function row(run: Backlog): string[] {
   return [
     whole(run.messages),
-    whole(run.messages / run.publishSeconds),
-    whole(run.drainedPerSecond),
+    whole(run.long.publishedPerSecond),
+    percent(run.long.publishedPerSecond / run.short.publishedPerSecond),
+    whole(run.long.drainedPerSecond),
+    percent(run.long.drainedPerSecond / run.short.drainedPerSecond),
     mebibytes(run.emptyBytes),
     mebibytes(run.fullBytes),
     short((run.fullBytes - run.emptyBytes) / run.messages),

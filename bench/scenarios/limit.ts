@@ -1,11 +1,12 @@
 import { LovageServer } from '../broker/lovage-server.js';
 import { type FrameProfile, frameProfile } from '../limit/frame-profile.js';
 import { type LimitResult, runLimit } from '../limit/limit-run.js';
-import { runThroughput, STANDARD_SHAPE, type ThroughputResult } from '../load/throughput-run.js';
+import { STANDARD } from '../load/standard.js';
+import { consumedRate, runThroughput, type ThroughputResult } from '../load/throughput-run.js';
+import { conditions } from '../report/conditions.js';
 import { percent, short, whole } from '../report/format.js';
 import { median, spread } from '../run/statistics.js';
 import type { BenchOptions, Scenario } from './scenario.js';
-import { consumedRate } from './throughput.js';
 
 /** Lovage, and right after it the same frames without a broker. */
 interface LimitRound {
@@ -17,7 +18,6 @@ interface LimitRound {
 export const limit: Scenario = {
   name: 'limit',
   question: 'How near is Lovage to what sockets and disk of this machine allow?',
-  isDefault: true,
   async run(options) {
     const data: LimitRound[] = [];
     for (let round = 1; round <= options.rounds; round++)
@@ -36,8 +36,7 @@ export const limit: Scenario = {
       ['messages in a DELIVER', data.map((round) => round.profile.deliver.messages), short],
     ];
     return {
-      name: this.name,
-      question: this.question,
+      conditions: conditions(),
       setUp:
         'Each round runs throughput 1 x 1 and counts its frames; then the same frames (their mean sizes and numbers, the same window of unconfirmed messages) go from one process through a server to another over loopback WebSockets, and the server writes what it gets to a file and syncs it before it answers, whatever arrives during a sync being the next batch. No queue, no message, no promise is behind it.',
       tables: [
@@ -61,6 +60,7 @@ export const limit: Scenario = {
           ],
         },
       ],
+      leftOut: [],
       data,
     };
   },
@@ -69,11 +69,10 @@ export const limit: Scenario = {
 async function limitRound(label: string, options: BenchOptions): Promise<LimitRound> {
   const { directory, build, seed, warmUpMs, windowMs } = options;
   const server = await LovageServer.start({ directory, build });
-  const shape = { ...STANDARD_SHAPE, seed, warmUpMs, windowMs };
-  const lovage = await runThroughput(server, shape, `limit, Lovage, ${label}`);
+  const lovage = await runThroughput(server, { seed, warmUpMs, windowMs }, `limit, Lovage, ${label}`);
   await server.close();
   const profile = frameProfile(lovage);
-  const { window } = STANDARD_SHAPE;
-  const result = await runLimit({ profile, window, directory, warmUpMs, windowMs }, `limit, bare frames, ${label}`);
+  const shape = { profile, window: STANDARD.window, directory, warmUpMs, windowMs };
+  const result = await runLimit(shape, `limit, bare frames, ${label}`);
   return { lovage, profile, limit: result };
 }

@@ -1,131 +1,121 @@
 /** Lovage beside other brokers, under the same load from the same processes. */
-import { LovageServer } from '../broker/lovage-server.js';
+import { frameProfile } from '../limit/frame-profile.js';
+import { type LimitResult, runLimit } from '../limit/limit-run.js';
+import { runLatency } from '../load/latency-run.js';
 import type { Server } from '../load/server.js';
-import { runThroughput, STANDARD_SHAPE, type ThroughputResult } from '../load/throughput-run.js';
+import { STANDARD } from '../load/standard.js';
+import { consumedRate, runThroughput } from '../load/throughput-run.js';
+import { peerPlots, peerSettings, peerTables } from '../peers/comparison-tables.js';
+import { type Competitor, competitorOf, lovageCompetitor, type Measured } from '../peers/competitor.js';
 import { pathOf } from '../peers/installed.js';
 import type { Peer } from '../peers/peer.js';
-import { mebibytes, percent, short, whole } from '../report/format.js';
+import { conditions } from '../report/conditions.js';
+import { short, whole } from '../report/format.js';
 import type { ScenarioResult } from '../report/result.js';
+import { cleanUp } from '../run/cleanup.js';
 import { note } from '../run/progress.js';
-import { median, spread } from '../run/statistics.js';
 import type { BenchOptions } from './scenario.js';
-import { confirmedRate, consumedRate } from './throughput.js';
 
-/** One column of the comparison. */
-interface Competitor {
-  readonly title: string;
-  readonly durability: string;
-  readonly hasPriorities: boolean;
-  readonly settings: string;
-  start(): Promise<Server>;
-}
-
-interface Rounds {
-  readonly competitor: Competitor;
-  readonly versions: Set<string>;
-  readonly results: ThroughputResult[];
-}
-
-const QUESTION = 'How does Lovage compare with other brokers on this machine, at the same guarantees?';
+/** Messages a second of the latency's open loop. */
+const LATENCY_PER_SECOND = 5_000;
 
 export async function comparePeers(peers: readonly Peer[], options: BenchOptions): Promise<ScenarioResult> {
-  const here = peers.filter(isHere);
-  const competitors = [lovage(options), ...here.map((peer) => competitorOf(peer, options))];
-  const all: Rounds[] = competitors.map((competitor) => ({ competitor, versions: new Set(), results: [] }));
-  for (let round = 1; round <= options.rounds; round++)
-    for (const rounds of all) await addRound(rounds, `round ${round} of ${options.rounds}`, options);
-  return resultOf(all, options);
-}
-
-function isHere({ title, program, debianPackage }: Peer): boolean {
-  if (pathOf(program) !== null) return true;
-  note(`${title} is not on this machine and is skipped; to have it: apt-get install ${debianPackage}`);
-  return false;
-}
-
-function lovage({ directory, build }: BenchOptions): Competitor {
-  return {
-    title: 'Lovage',
-    durability: 'sync before confirm',
-    hasPriorities: true,
-    settings: '--sync always, priorities 0-9.',
-    start: () => LovageServer.start({ directory, build }),
-  };
-}
-
-function competitorOf(peer: Peer, { directory }: BenchOptions): Competitor {
-  return { ...peer, start: () => peer.start(directory) };
-}
-
-async function addRound(
-  { competitor, versions, results }: Rounds,
-  label: string,
-  options: BenchOptions,
-): Promise<void> {
-  const { seed, warmUpMs, windowMs } = options;
-  const server = await competitor.start();
-  versions.add(server.version);
-  const shape = { ...STANDARD_SHAPE, seed, warmUpMs, windowMs };
-  const result = await runThroughput(server, shape, `${competitor.title}, ${label}`);
-  note(`${competitor.title}, ${label}: ${whole(consumedRate(result))} consumed/s`);
-  results.push(result);
-  await server.close();
-}
-
-function resultOf(all: readonly Rounds[], { rounds }: BenchOptions): ScenarioResult {
-  const { bytes, window, prefetch } = STANDARD_SHAPE;
+  const missing = peers.filter(({ program }) => pathOf(program) === null).map(howToGet);
+  for (const text of missing) note(text);
+  const here = peers.filter(({ program }) => pathOf(program) !== null);
+  const lovage = measured(lovageCompetitor(options));
+  const others = here.map((peer) => measured(competitorOf(peer, options)));
+  const limits: LimitResult[] = [];
+  const failures = new Map<Measured, string>();
+  for (let round = 1; round <= options.rounds; round++) {
+    const label = `round ${round} of ${options.rounds}`;
+    await addRound(lovage, label, options);
+    limits.push(await limitOf(lovage, label, options));
+    for (const other of others) if (!failures.has(other)) await tryRound(other, { label, options, failures });
+  }
+  const all = [lovage, ...others.filter((other) => !failures.has(other))];
   return {
     name: 'peers',
-    question: QUESTION,
-    setUp: `One producer process and one consumer process, ${bytes}-byte bodies, at most ${whole(window)} unconfirmed publishes, prefetch ${whole(prefetch)}, a confirm and an explicit acknowledgement for each message. Every system gets a new server and an empty directory for each of ${rounds} rounds; the systems take turns. ${all.map(({ competitor }) => `${competitor.title}: ${competitor.settings}`).join(' ')}`,
-    tables: [
-      {
-        title: `Median of ${rounds} rounds`,
-        head: [
-          'system',
-          'durability',
-          'priorities',
-          'confirmed /s',
-          'consumed /s',
-          'spread',
-          'server cores',
-          'server MiB',
-        ],
-        rows: all.map(row),
-      },
-    ],
-    plots: [
-      {
-        title: 'Consumed, by system',
-        xLabel: 'system',
-        yLabel: 'messages a second',
-        xScale: 'names',
-        yScale: 'linear',
-        names: all.map(({ competitor }) => competitor.title),
-        series: [
-          { label: 'consumed', points: all.map(({ results }, i) => [i, median(results.map(consumedRate))] as const) },
-        ],
-      },
-    ],
-    data: all.map(({ competitor, versions, results }) => ({
-      title: competitor.title,
-      versions: [...versions],
-      durability: competitor.durability,
-      settings: competitor.settings,
-      rounds: results,
-    })),
+    question: 'How does Lovage compare with other brokers on this machine, under the same load?',
+    conditions: conditions({ sync: 'see durability' }),
+    setUp: `One producer process and one consumer process; a confirm and an explicit acknowledgement for each message. Throughput keeps the window full; latency is an open loop of ${whole(LATENCY_PER_SECOND)} messages a second, counted from when each publish was due. Every system gets a new server and an empty directory for each of ${options.rounds} rounds, at its own best documented settings; the systems take turns. The limit is what sockets and disk carry without a broker, in the frames of Lovage. ${peerSettings(all)}`,
+    tables: peerTables(all, limits, options.rounds),
+    plots: peerPlots(all),
+    leftOut: [...missing, ...failures.values()],
+    data: { limits, systems: all.map(dataOf) },
   };
 }
 
-function row({ competitor, versions, results }: Rounds): string[] {
-  return [
-    `${competitor.title} ${[...versions].join(', ')}`,
-    competitor.durability,
-    competitor.hasPriorities ? 'yes' : 'no',
-    whole(median(results.map(confirmedRate))),
-    whole(median(results.map(consumedRate))),
-    percent(spread(results.map(consumedRate))),
-    short(median(results.map(({ broker }) => broker.cores ?? Number.NaN))),
-    mebibytes(median(results.map(({ broker }) => broker.residentBytes ?? Number.NaN))),
-  ];
+function measured(competitor: Competitor): Measured {
+  return { competitor, versions: new Set(), throughput: [], latency: [] };
+}
+
+function howToGet({ title, debianPackage }: Peer): string {
+  return `${title}: not on this machine; to have it: apt-get install ${debianPackage}`;
+}
+
+/** A peer that fails is told and left out; Lovage may not fail. */
+async function tryRound(
+  other: Measured,
+  {
+    label,
+    options,
+    failures,
+  }: { readonly label: string; readonly options: BenchOptions; readonly failures: Map<Measured, string> },
+): Promise<void> {
+  try {
+    await addRound(other, label, options);
+  } catch (error) {
+    const text = `${other.competitor.title}: failed in ${label}: ${error instanceof Error ? error.message : String(error)}`;
+    note(text);
+    failures.set(other, text);
+    await cleanUp();
+  }
+}
+
+/** Throughput and latency, a new server each. */
+async function addRound(
+  { competitor, versions, throughput, latency }: Measured,
+  label: string,
+  { seed, warmUpMs, windowMs }: BenchOptions,
+): Promise<void> {
+  const times = { seed, warmUpMs, windowMs };
+  const on = async <T>(work: (server: Server) => Promise<T>): Promise<T> => {
+    const server = await competitor.start();
+    versions.add(server.version);
+    const result = await work(server);
+    await server.close();
+    return result;
+  };
+  const name = `${competitor.title}, ${label}`;
+  throughput.push(await on((server) => runThroughput(server, times, `${name}, throughput`)));
+  const paced = { ...times, perSecond: LATENCY_PER_SECOND };
+  latency.push(await on((server) => runLatency(server, paced, `${name}, latency`)));
+  const { delivery } = latency.at(-1)!;
+  const [rate, p50, p99] = [consumedRate(throughput.at(-1)!), delivery.percentileMs(50), delivery.percentileMs(99)];
+  note(`${name}: ${whole(rate)} consumed/s, p50 ${short(p50)} ms, p99 ${short(p99)} ms`);
+}
+
+/** The limit in the frames of the round that Lovage has just run. */
+function limitOf(lovage: Measured, label: string, options: BenchOptions): Promise<LimitResult> {
+  const { directory, warmUpMs, windowMs } = options;
+  const profile = frameProfile(lovage.throughput.at(-1)!);
+  return runLimit({ profile, window: STANDARD.window, directory, warmUpMs, windowMs }, `limit, ${label}`);
+}
+
+function dataOf({ competitor, versions, throughput, latency }: Measured): unknown {
+  const { title, durability, settings } = competitor;
+  return {
+    title,
+    versions: [...versions],
+    durability,
+    settings,
+    throughput,
+    latency: latency.map(({ delivery, confirm, achieved, failed }) => ({
+      achieved,
+      failed,
+      deliveryMs: delivery.summary(),
+      confirmMs: confirm.summary(),
+    })),
+  };
 }

@@ -2,8 +2,9 @@ import { LovageServer } from '../broker/lovage-server.js';
 import { fill } from '../load/fill.js';
 import { LatencyHistogram, type LatencySummary } from '../load/latency-histogram.js';
 import { LoadProcess } from '../load/load-process.js';
-import { STANDARD_SHAPE } from '../load/throughput-run.js';
+import { STANDARD, standardConsumer } from '../load/standard.js';
 import { measureWindow } from '../load/window.js';
+import { conditions } from '../report/conditions.js';
 import { short, whole } from '../report/format.js';
 import { percentileSeries } from '../report/percentile-series.js';
 import { waitShowing } from '../run/delay.js';
@@ -26,15 +27,17 @@ interface Wait {
 export const priority: Scenario = {
   name: 'priority',
   question: 'How long does an urgent message wait behind a backlog of a million others?',
-  isDefault: true,
   async run(options) {
     const empty = await waitBehind(0, options);
     const behind = await waitBehind(BACKLOG, options);
     const waits = [empty, behind];
     return {
-      name: this.name,
-      question: this.question,
-      setUp: `${URGENT_PER_SECOND} messages a second of priority ${URGENT_PRIORITY} to a worker (prefetch ${WORKER.prefetch}, ${WORKER.concurrency} handlers at once, ${WORKER.handlerMs} ms each), first on an empty queue, then behind ${whole(BACKLOG)} messages of priority 0 that keep the worker busy all the time. Times count from when a publish was due to when its handler begins.`,
+      conditions: conditions({
+        window: 'open loop',
+        prefetch: `${WORKER.prefetch}`,
+        priorities: `0 and ${URGENT_PRIORITY}`,
+      }),
+      setUp: `${URGENT_PER_SECOND} messages a second of priority ${URGENT_PRIORITY} to a worker (${WORKER.concurrency} handlers at once, ${WORKER.handlerMs} ms each), first on an empty queue, then behind ${whole(BACKLOG)} messages of priority 0 that keep the worker busy all the time. Times count from when a publish was due to when its handler begins.`,
       tables: [
         {
           title: 'ms that urgent messages wait',
@@ -61,6 +64,7 @@ export const priority: Scenario = {
           series: waits.map(({ label, histogram }) => percentileSeries(label, histogram)),
         },
       ],
+      leftOut: [],
       data: waits.map(({ label, histogram, handledPerSecond, leftBehind }) => ({
         label,
         waitMs: histogram.summary() satisfies LatencySummary,
@@ -75,19 +79,12 @@ async function waitBehind(messages: number, options: BenchOptions): Promise<Wait
   const { directory, build, seed, warmUpMs, windowMs } = options;
   const server = await LovageServer.start({ directory, build });
   const label = messages === 0 ? 'empty' : `${whole(messages)} of priority 0`;
-  if (messages > 0) {
-    const { bytes, window } = STANDARD_SHAPE;
-    await fill(server, { queue: QUEUE, messages, bytes, window, priorities: 1, seed }, `priority: filling the queue`);
-  }
-  const consumer = await LoadProcess.start('consumer', server.target, {
-    queues: [QUEUE],
-    consumersPerQueue: 1,
-    ...WORKER,
-    isStamped: true,
-  });
+  if (messages > 0) await fill(server, { queue: QUEUE, messages, priorities: 1, seed }, 'priority: filling the queue');
+  const worker = standardConsumer([QUEUE], { ...WORKER, isStamped: true });
+  const consumer = await LoadProcess.start('consumer', server.target, worker);
   const producer = await LoadProcess.start('paced', server.target, {
     queue: QUEUE,
-    bytes: STANDARD_SHAPE.bytes,
+    bytes: STANDARD.bytes,
     perSecond: URGENT_PER_SECOND,
     priority: URGENT_PRIORITY,
     seed,

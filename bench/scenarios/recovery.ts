@@ -1,9 +1,9 @@
 import { LovageServer } from '../broker/lovage-server.js';
 import { fill } from '../load/fill.js';
-import { STANDARD_SHAPE } from '../load/throughput-run.js';
+import { conditions } from '../report/conditions.js';
 import { mebibytes, percent, short, whole } from '../report/format.js';
 import { median, spread } from '../run/statistics.js';
-import { backlogSizes } from './backlog-sizes.js';
+import { BACKLOGS, leftOutOf, pointsOf } from './points.js';
 import type { BenchOptions, Scenario } from './scenario.js';
 
 const QUEUE = 'recovery';
@@ -18,15 +18,13 @@ interface Recovery {
 export const recovery: Scenario = {
   name: 'recovery',
   question: 'How long is a broker away after kill -9?',
-  isDefault: true,
   async run(options) {
     const recoveries: Recovery[] = [];
-    for (const messages of [0, ...backlogSizes(options)]) recoveries.push(await after(messages, options));
+    for (const messages of [0, ...pointsOf(BACKLOGS, options)]) recoveries.push(await after(messages, options));
     const base = median(recoveries[0]!.readyMs);
     return {
-      name: this.name,
-      question: this.question,
-      setUp: `A queue holds messages of 256 bytes; the broker is killed with SIGKILL and started again, ${options.rounds} times. Time counts from the start of the process to its ready line, so starting Node is in it; after each start the messages are counted and must all be there. The journal's files are in the page cache, as after any crash of a process.`,
+      conditions: conditions({ prefetch: 'none' }),
+      setUp: `A queue holds messages that nobody consumes; the broker is killed with SIGKILL and started again, once in each of ${options.rounds} rounds. Time counts from the start of the process to its ready line, so starting Node is in it; after each start the messages are counted and must all be there. The journal's files are in the page cache, as after any crash of a process.`,
       tables: [
         {
           title: 'By messages in the journal',
@@ -51,20 +49,15 @@ export const recovery: Scenario = {
           series: [{ label: 'ms', points: recoveries.map(({ readyMs }, i) => [i, median(readyMs)] as const) }],
         },
       ],
+      leftOut: leftOutOf(BACKLOGS, 'messages', options),
       data: recoveries,
     };
   },
 };
 
 async function after(messages: number, { directory, build, seed, rounds }: BenchOptions): Promise<Recovery> {
-  const { bytes, window, priorities } = STANDARD_SHAPE;
   const server = await LovageServer.start({ directory, build });
-  if (messages > 0)
-    await fill(
-      server,
-      { queue: QUEUE, messages, bytes, window, priorities, seed },
-      `recovery of ${whole(messages)}: publishing`,
-    );
+  if (messages > 0) await fill(server, { queue: QUEUE, messages, seed }, `recovery of ${whole(messages)}: publishing`);
   const readyMs: number[] = [];
   for (let round = 0; round < rounds; round++) {
     readyMs.push(await server.crash());

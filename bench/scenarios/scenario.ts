@@ -1,5 +1,5 @@
 import type { Build } from '../broker/build.js';
-import type { ScenarioResult } from '../report/result.js';
+import type { Findings } from '../report/result.js';
 
 /** How a run was asked for. */
 export interface BenchOptions {
@@ -21,7 +21,5 @@ export interface BenchOptions {
 export interface Scenario {
   readonly name: string;
   readonly question: string;
-  /** Whether `npm run bench` without names runs it. */
-  readonly isDefault: boolean;
-  run(options: BenchOptions): Promise<ScenarioResult>;
+  run(options: BenchOptions): Promise<Findings>;
 }

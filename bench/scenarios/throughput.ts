@@ -1,5 +1,6 @@
 import { LovageServer } from '../broker/lovage-server.js';
-import { runThroughput, STANDARD_SHAPE, type ThroughputResult } from '../load/throughput-run.js';
+import { confirmedRate, consumedRate, runThroughput, type ThroughputResult } from '../load/throughput-run.js';
+import { conditions } from '../report/conditions.js';
 import { mebibytes, percent, short, whole } from '../report/format.js';
 import { median, spread } from '../run/statistics.js';
 import type { BenchOptions, Scenario } from './scenario.js';
@@ -7,7 +8,7 @@ import type { BenchOptions, Scenario } from './scenario.js';
 const PAIRS = [1, 4] as const;
 
 /** Rounds with so many producers and as many consumers. */
-export interface ThroughputRounds {
+interface ThroughputRounds {
   readonly pairs: number;
   readonly rounds: readonly ThroughputResult[];
 }
@@ -15,15 +16,13 @@ export interface ThroughputRounds {
 export const throughput: Scenario = {
   name: 'throughput',
   question: 'How many messages a second go from producers through the disk to consumers?',
-  isDefault: true,
   async run(options) {
     const data: ThroughputRounds[] = [];
     for (const pairs of PAIRS) data.push({ pairs, rounds: await roundsWith(pairs, options) });
     return {
-      name: this.name,
-      question: this.question,
+      conditions: conditions(),
       setUp:
-        '256-byte bodies, random priorities 0-9, --sync always; each producer has at most 1,000 unconfirmed publishes and one promise for each; each consumer has prefetch 1,000 and acknowledges every message by itself after its handler. Each producer and consumer is a process. All confirmed messages were consumed.',
+        'Each producer keeps its window full, with a call of publish and a promise for each message; each consumer acknowledges every message by itself after its handler. Each producer and consumer is a process. All confirmed messages were consumed.',
       tables: [
         {
           title: `Median of ${options.rounds} rounds, a new broker each`,
@@ -57,30 +56,22 @@ export const throughput: Scenario = {
           ],
         },
       ],
+      leftOut: [],
       data,
     };
   },
 };
 
-/** Rounds at the standard set-up, a new broker each. */
-export async function roundsWith(pairs: number, options: BenchOptions): Promise<ThroughputResult[]> {
+async function roundsWith(pairs: number, options: BenchOptions): Promise<ThroughputResult[]> {
   const { rounds, seed, warmUpMs, windowMs, directory, build } = options;
   const results: ThroughputResult[] = [];
   for (let round = 1; round <= rounds; round++) {
     const server = await LovageServer.start({ directory, build });
-    const shape = { ...STANDARD_SHAPE, producers: pairs, consumers: pairs, seed, warmUpMs, windowMs };
+    const shape = { producers: pairs, consumers: pairs, seed, warmUpMs, windowMs };
     results.push(await runThroughput(server, shape, `throughput ${pairs} x ${pairs}, round ${round} of ${rounds}`));
     await server.close();
   }
   return results;
-}
-
-export function confirmedRate({ groups }: ThroughputResult): number {
-  return groups.producers.messagesPerSecond;
-}
-
-export function consumedRate({ groups }: ThroughputResult): number {
-  return groups.consumers.messagesPerSecond;
 }
 
 function row({ pairs, rounds }: ThroughputRounds): string[] {
