@@ -555,7 +555,9 @@ export class ReferenceModel {
         code,
       });
     if (lease === undefined) {
-      const isSuperseded = session.revoked.delete(tag) || this.#isToldSuperseded(session, tag);
+      const isKnown = session.revoked.delete(tag);
+      const isSuperseded = isKnown || this.#isToldSuperseded(session, tag);
+      if (isKnown) this.#forgiven.add(tag);
       return refuse(isSuperseded ? 'SUPERSEDED' : 'ALREADY_SETTLED');
     }
     const { message, consumer } = lease;
