@@ -1,0 +1,118 @@
+/**
+ * What of an engine's state has to outlive the broker, as plain values in a fixed order, so that two engines can be compared: one that lives, and
+ * one that was made from its records (promise P10).
+ */
+import type { QueueSettings } from '@lovage/protocol';
+import type { Engine } from '../../server/engine/engine.js';
+import { STATE } from '../../server/engine/message-table.js';
+
+export interface DurableMessage {
+  readonly id: number;
+  readonly queue: number;
+  readonly priority: number;
+  readonly attempts: number;
+  /** 0 when it has come: that writes no record, and a replayed engine finds it in the past. */
+  readonly dueMs: number;
+  readonly expiryMs: number;
+  readonly segment: number;
+  readonly offset: number;
+  readonly length: number;
+  /** Session, consumer and tag of the handler that has begun. */
+  readonly started: readonly number[] | null;
+}
+
+export interface DurableQueue {
+  readonly index: number;
+  readonly namespace: string;
+  readonly name: string;
+  readonly settings: QueueSettings;
+  readonly isPaused: boolean;
+  /** Messages and their bytes. */
+  readonly count: number;
+  readonly bytes: number;
+  /** Key, id and ms of the window, oldest first. */
+  readonly dedup: readonly (readonly [string, number, number])[];
+}
+
+export interface DurableState {
+  /** By queue, and in a queue in the order in which they go out. */
+  readonly messages: readonly DurableMessage[];
+  readonly queues: readonly DurableQueue[];
+  /** Sessions that can be resumed after a restart. */
+  readonly sessions: readonly { readonly number: number; readonly key: string; readonly producer: string | null }[];
+}
+
+export function durableState({ state }: Engine, nowMs = state.nowMs): DurableState {
+  const messages = durableMessages(state, nowMs);
+  const queues = [...state.queuesByName.values()].map((queue): DurableQueue => {
+    const own = messages.filter((message) => message.queue === queue.index);
+    return {
+      index: queue.index,
+      namespace: queue.namespace,
+      name: queue.name,
+      settings: { ...queue.settings },
+      isPaused: queue.isPaused,
+      count: own.length,
+      bytes: own.reduce((sum, { length }) => sum + length, 0),
+      dedup: queue.dedup.entries(nowMs),
+    };
+  });
+  const sessions = [...state.sessions.values()]
+    .filter((session) => session.isRecorded)
+    .map(({ number, key, namespace, producer }) => ({ number, key, namespace, producer: producer?.name ?? null }));
+  return {
+    messages,
+    queues: queues.sort((a, b) => a.index - b.index),
+    sessions: sessions.sort((a, b) => a.number - b.number),
+  };
+}
+
+function durableMessages(state: Engine['state'], nowMs: number): DurableMessage[] {
+  const { table, leases } = state;
+  const messages: DurableMessage[] = [];
+  table.forEach((slot) => {
+    if (table.isMemory(slot) || table.state[slot] === STATE.SENDING) return;
+    const queue = state.queueOf(slot);
+    // What is left of a queue that is being deleted.
+    if (state.queue(queue.namespace, queue.name) !== queue) return;
+    const lease = table.state[slot] === STATE.STARTED ? table.prev[slot]! : -1;
+    const consumer = lease < 0 ? null : leases.consumer[lease]!;
+    const dueMs = table.dueMs[slot]!;
+    messages.push({
+      id: table.id[slot]!,
+      queue: queue.index,
+      priority: table.priority[slot]!,
+      attempts: table.attempts[slot]!,
+      dueMs: dueMs > nowMs ? dueMs : 0,
+      expiryMs: table.expiryMs[slot]!,
+      segment: table.segment[slot]!,
+      offset: table.offset[slot]!,
+      length: table.length[slot]!,
+      started: consumer === null ? null : [consumer.session.number, consumer.id, leases.tag[lease]!],
+    });
+  });
+  return messages.sort((a, b) => a.queue - b.queue || b.priority - a.priority || a.id - b.id);
+}
+
+/** Seq and id of every publish above `confirmedSeqs` that is in the journal, by the producer's namespace and name. */
+export function durableProducers(
+  { state }: Engine,
+  confirmedSeqs: ReadonlyMap<string, number>,
+): Map<string, [seq: number, id: number][]> {
+  const found = new Map<string, [number, number][]>();
+  for (const producer of state.producers) {
+    const name = `${producer.namespace} ${producer.name}`;
+    const confirmedSeq = confirmedSeqs.get(name) ?? 0;
+    const taken: [number, number][] = [];
+    const ranges = producer.remembered();
+    for (let i = 0; i < ranges.length; i += 3)
+      for (let seq = ranges[i]!; seq < ranges[i]! + ranges[i + 1]!; seq++)
+        if (seq > confirmedSeq) taken.push([seq, producer.idOf(seq)]);
+    if (taken.length > 0)
+      found.set(
+        name,
+        taken.sort((a, b) => a[0] - b[0]),
+      );
+  }
+  return found;
+}
