@@ -1,5 +1,7 @@
 /** `npm run bench`: what Lovage can do, measured on this machine. */
 import { Command } from 'commander';
+import { addCompare } from './commands/compare.js';
+import { addMicro } from './commands/micro.js';
 import { addPeers } from './commands/peers.js';
 import { addScenarios } from './commands/scenarios.js';
 
@@ -8,4 +10,6 @@ program.enablePositionalOptions();
 program.description('Measures Lovage on this machine, through the public SDK, against real broker processes.');
 addScenarios(program);
 addPeers(program);
+addMicro(program);
+addCompare(program);
 await program.parseAsync();

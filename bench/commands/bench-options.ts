@@ -9,7 +9,6 @@ export interface BenchFlags {
   readonly warmUp: number;
   readonly rounds: number;
   readonly seed: number;
-  readonly full?: true;
   readonly dir?: string;
   readonly json?: string;
   readonly html?: string;
@@ -17,13 +16,15 @@ export interface BenchFlags {
 
 const DEFAULT_SEED = 7_420;
 
-export function addBenchOptions(command: Command): Command {
+/** Times of runs of whole brokers. */
+const TIMES = { seconds: 8, warmUp: 3, rounds: 3 } as const;
+
+export function addBenchOptions(command: Command, times: Pick<BenchFlags, keyof typeof TIMES> = TIMES): Command {
   return command
-    .option('--seconds <s>', 'length of each measured window', positive, 8)
-    .option('--warm-up <s>', 'time before it', positive, 3)
-    .option('--rounds <n>', 'repetitions of what varies from run to run', wholeNumber, 3)
+    .option('--seconds <s>', 'length of each measured window', positive, times.seconds)
+    .option('--warm-up <s>', 'time before it', positive, times.warmUp)
+    .option('--rounds <n>', 'repetitions of what varies from run to run', wholeNumber, times.rounds)
     .option('--seed <n>', 'seed of everything random', wholeNumber, DEFAULT_SEED)
-    .option('--full', 'all sizes: takes half an hour, some gigabytes of memory and disk')
     .option(
       '--dir <path>',
       "where brokers keep their data meanwhile; must be on a real disk (default: the system's place for temporary files)",
@@ -35,12 +36,13 @@ export function addBenchOptions(command: Command): Command {
     );
 }
 
-export function benchOptionsOf(flags: BenchFlags): BenchOptions {
+/** `isFull`: all sizes, also those that take long. */
+export function benchOptionsOf(flags: BenchFlags, isFull = false): BenchOptions {
   return {
     windowMs: flags.seconds * 1_000,
     warmUpMs: flags.warmUp * 1_000,
     rounds: flags.rounds,
-    isFull: flags.full === true,
+    isFull,
     directory: flags.dir,
     seed: flags.seed,
     build: buildIn(ROOT),

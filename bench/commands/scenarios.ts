@@ -8,16 +8,21 @@ import { SCENARIOS } from '../scenarios/index.js';
 import type { Scenario } from '../scenarios/scenario.js';
 import { addBenchOptions, type BenchFlags, benchOptionsOf } from './bench-options.js';
 
+interface ScenariosFlags extends BenchFlags {
+  readonly full?: true;
+}
+
 export function addScenarios(program: Command): void {
   program.argument('[scenario...]', 'what to measure (see below)', gather);
   addBenchOptions(program)
+    .option('--full', 'all sizes: takes half an hour, some gigabytes of memory and disk')
     .addHelpText('after', `\nScenarios (all of them, without a name):\n${list()}`)
-    .action((scenarios: Scenario[] | undefined, flags: BenchFlags) => runProgram(() => measure(scenarios, flags)));
+    .action((scenarios: Scenario[] | undefined, flags: ScenariosFlags) => runProgram(() => measure(scenarios, flags)));
 }
 
 /** One after the other. What fails is told, and the rest goes on. */
-async function measure(named: readonly Scenario[] | undefined, flags: BenchFlags): Promise<number> {
-  const options = benchOptionsOf(flags);
+async function measure(named: readonly Scenario[] | undefined, flags: ScenariosFlags): Promise<number> {
+  const options = benchOptionsOf(flags, flags.full === true);
   const chosen = SCENARIOS.filter((scenario) => named?.includes(scenario) ?? true);
   const report = reportOn(named === undefined ? 'all' : chosen.map(({ name }) => name).join('-'), flags);
   const failed: string[] = [];
