@@ -23,7 +23,7 @@ import { nodeStorage } from './node-storage.js';
 import { ReadFiles } from './read-files.js';
 import { type RecoveredLog, recoverLog, removePrepared, type TornTail } from './recovery.js';
 import { Reserve } from './reserve.js';
-import { segmentDirectory, segmentPath } from './segment-files.js';
+import { listSegments, segmentDirectory, segmentPath } from './segment-files.js';
 import { FILE_HEADER_BYTES, FLAG_CLEAN_STOP, type LogIdentity, SEGMENT_OFFSET_MAX } from './segment-format.js';
 import { SegmentSupply } from './segment-supply.js';
 import { isDiskFull, type Storage, type StorageLock } from './storage.js';
@@ -355,7 +355,9 @@ export class FileJournal implements Journal {
     if (this.#pipeline.hasFailed) return;
     try {
       this.#supply.current.file.truncate(this.#supply.current.end);
-      const prepared = this.#supply.prepared.map((segment) => segment.number);
+      // By their files: one whose making failed half-way is there as well, and must not be left behind a hole.
+      const { numbers } = listSegments(this.#storage, this.#directory);
+      const prepared = numbers.filter((number) => number > this.#supply.current.number);
       await removePrepared(this.#storage, this.#directory, prepared);
     } catch (error) {
       // Recovery removes them as well: what matters is on the disk.

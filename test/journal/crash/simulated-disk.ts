@@ -86,7 +86,16 @@ interface Entry {
 }
 
 /** Calls that can be made to fail. */
-export type Call = 'writev' | 'writeLater' | 'datasync' | 'syncDirectory' | 'open' | 'rename' | 'unlink' | 'truncate';
+export type Call =
+  | 'writev'
+  | 'writeHeader'
+  | 'writeLater'
+  | 'datasync'
+  | 'syncDirectory'
+  | 'open'
+  | 'rename'
+  | 'unlink'
+  | 'truncate';
 
 export interface Failure {
   readonly call: Call;
@@ -109,6 +118,8 @@ export class SimulatedDisk implements Storage {
   /** The call that the machine does not survive, from 1. */
   crashAt = Number.POSITIVE_INFINITY;
   failure: Failure | null = null;
+  /** Whether `failure` has come. */
+  hasFailed = false;
 
   /** How often a call was made. */
   count(call: Call): number {
@@ -211,7 +222,8 @@ export class SimulatedDisk implements Storage {
       return taken.length;
     };
     return {
-      writev: (parts, position) => write(Buffer.concat(parts), position, this.#step('writev')),
+      writev: (parts, position) =>
+        write(Buffer.concat(parts), position, this.#step(position === 0 ? 'writeHeader' : 'writev')),
       writeLater: async (source, length, position) => {
         const fault = this.#step('writeLater');
         const bytes = Buffer.from(source.subarray(0, length));
@@ -255,6 +267,7 @@ export class SimulatedDisk implements Storage {
     this.#counts.set(call, count);
     const { failure } = this;
     if (failure === null || failure.call !== call || failure.nth !== count) return null;
+    this.hasFailed = true;
     if (failure.code === 'short') return 'short';
     throw Object.assign(new Error(`${failure.code}: injected`), { code: failure.code });
   }

@@ -30,6 +30,8 @@ export interface Outcome {
   writesAtFatal: number;
   readonly errors: unknown[];
   isClosed: boolean;
+  /** Whether the disk had failed when the journal was closed. */
+  hadFailed: boolean;
 }
 
 export function textOf(type: number, head: Uint8Array, body: Uint8Array): string {
@@ -59,6 +61,7 @@ export class Workload {
     writesAtFatal: 0,
     errors: [],
     isClosed: false,
+    hadFailed: false,
   };
   readonly #disk: SimulatedDisk;
   readonly #random: Random;
@@ -77,6 +80,7 @@ export class Workload {
     try {
       const journal = await this.#open();
       for (let step = 0; step < STEPS; step += 1) await this.#step(journal);
+      this.outcome.hadFailed = this.#disk.hasFailed;
       await Promise.race([journal.close(), this.#fatal.happened]);
       this.outcome.isClosed = this.outcome.fatals === 0;
       if (this.outcome.isClosed) this.outcome.durable = this.outcome.records.length;
