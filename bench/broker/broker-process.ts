@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { atEnd } from '../run/cleanup.js';
+import { note } from '../run/progress.js';
 import { type Build, buildIn, ROOT } from './build.js';
 
 const LOG_CHARACTERS_MAX = 20_000;
@@ -42,6 +43,7 @@ export class BrokerProcess {
   /** ms from starting the process to its ready line. */
   readonly readyMs: number;
   readonly #child: ChildProcess;
+  #isEnding = false;
 
   private constructor(child: ChildProcess, facts: ReadyFacts, readyMs: number) {
     this.#child = child;
@@ -55,9 +57,15 @@ export class BrokerProcess {
     const words = ['start', '--json', '--port', String(port), '--data-dir', dataDir, '--log-level', 'warn', ...flags];
     const startedMs = performance.now();
     const child = spawn(process.execPath, [build.command, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
-    atEnd(() => end(child, 'SIGKILL'));
-    const facts = await readyFacts(child);
-    return new BrokerProcess(child, facts, performance.now() - startedMs);
+    let broker: BrokerProcess | null = null;
+    atEnd(() => (broker === null ? end(child, 'SIGKILL') : broker.kill()));
+    const log = lastWords(child);
+    child.on('exit', (code, signal) => {
+      if (broker !== null && !broker.#isEnding) note(`The broker ended by itself (${code ?? signal}): ${log()}`);
+    });
+    const facts = await readyFacts(child, log);
+    broker = new BrokerProcess(child, facts, performance.now() - startedMs);
+    return broker;
   }
 
   get port(): number {
@@ -66,12 +74,12 @@ export class BrokerProcess {
 
   /** SIGKILL: the process has no say. Resolves when it is gone. */
   kill(): Promise<void> {
-    return end(this.#child, 'SIGKILL');
+    return this.#end('SIGKILL');
   }
 
   /** SIGTERM: the process ends when what it has taken is safe. */
   stop(): Promise<void> {
-    return end(this.#child, 'SIGTERM');
+    return this.#end('SIGTERM');
   }
 
   async overview(): Promise<Overview> {
@@ -79,17 +87,27 @@ export class BrokerProcess {
     if (!answer.ok) throw new Error(`Cannot ask the broker: HTTP ${answer.status}`);
     return (await answer.json()) as Overview;
   }
+
+  #end(signal: NodeJS.Signals): Promise<void> {
+    this.#isEnding = true;
+    return end(this.#child, signal);
+  }
 }
 
-function readyFacts(child: ChildProcess): Promise<ReadyFacts> {
+/** What a process has written to stderr last. */
+function lastWords(child: ChildProcess): () => string {
   let log = '';
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     log = (log + text).slice(-LOG_CHARACTERS_MAX);
   });
+  return () => log;
+}
+
+function readyFacts(child: ChildProcess, log: () => string): Promise<ReadyFacts> {
   return new Promise((resolve, reject) => {
     createInterface({ input: child.stdout! }).on('line', (line) => resolve(JSON.parse(line) as ReadyFacts));
     child.on('error', reject);
-    child.on('close', (code, signal) => reject(new Error(`The broker ended (${code ?? signal}):\n${log}`)));
+    child.on('close', (code, signal) => reject(new Error(`The broker ended (${code ?? signal}):\n${log()}`)));
   });
 }
 
