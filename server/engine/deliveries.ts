@@ -50,7 +50,10 @@ export class Deliveries {
     this.#flushSettled('acked', out);
   }
 
-  /** Gives a consumer that has credit what waits in its marked queues. */
+  /**
+   * Gives a consumer that has credit what waits in its marked queues. What has come back to a queue in this command goes to those first that were
+   * idle there, by their priority.
+   */
   pull(consumer: Consumer, out: EffectSink): void {
     while (consumer.hasCredit()) {
       const attachment = consumer.nextMarked();
@@ -62,8 +65,9 @@ export class Deliveries {
         queue.rotation.add(attachment);
         continue;
       }
-      consumer.served();
-      this.#lease(slot, queue, attachment, out);
+      const rival = this.#touchedQueues.has(queue) ? this.#rival(queue, consumer.priority) : null;
+      if (rival === null) consumer.served();
+      this.#lease(slot, queue, rival ?? attachment, out);
     }
     this.#flushSettled('acked', out);
   }
@@ -113,6 +117,7 @@ export class Deliveries {
     entries.length = 0;
     this.#eachTag(session, command, out, (lease, tag) => {
       const slot = this.#state.leases.slot[lease]!;
+      if (slot >= 0 && command.requeue) this.#standInLine(lease, slot);
       this.#freeLease(session, lease, tag);
       if (slot >= 0 && command.requeue) this.#requeue(slot, command.delayMs, entries, out);
       else if (slot >= 0) this.#finish(slot, 'dropped');
@@ -311,6 +316,20 @@ export class Deliveries {
     this.giveBack(slot, dueMs, out);
   }
 
+  /** A consumer that gives a message back has its queue among those it asks next: with the credit that it gains the queues are served in its order. */
+  #standInLine(lease: number, slot: number): void {
+    const { table, leases } = this.#state;
+    const consumer = leases.consumer[lease]!;
+    if (!consumer.isActive || table.state[slot] === STATE.SENDING) return;
+    const queue = this.#state.queueOf(slot);
+    // A consumer of this number may have come anew, with other queues, since the lease was given out.
+    const likely = consumer.attachments[leases.queueIndex[lease]!];
+    const attachment = likely?.queue === queue ? likely : consumer.attachments.find((other) => other.queue === queue);
+    if (attachment === undefined || attachment.isMarked) return;
+    queue.rotation.remove(attachment);
+    consumer.mark(attachment);
+  }
+
   /** The next message that may go out, expired ones dropped on the way; -1 if there is none. */
   #next(queue: Queue, out: EffectSink): number {
     const { table, nowMs } = this.#state;
@@ -454,13 +473,27 @@ export class Deliveries {
     return found.sort((a, b) => tag[a]! - tag[b]!);
   }
 
+  /** New credit first, in each consumer's own order of queues; what is left of the touched queues goes to those who have stood idle. */
   #flow(out: EffectSink): void {
-    this.#dispatchTouched(out);
     const touched = this.#touchedConsumers;
-    if (touched.size === 0) return;
-    const consumers = touched.size === 1 ? touched : [...touched].sort((a, b) => b.priority - a.priority);
-    for (const consumer of consumers) this.pull(consumer, out);
-    touched.clear();
+    if (touched.size > 0) {
+      const consumers = touched.size === 1 ? touched : [...touched].sort((a, b) => b.priority - a.priority);
+      for (const consumer of consumers) {
+        touched.delete(consumer);
+        this.pull(consumer, out);
+      }
+    }
+    this.#dispatchTouched(out);
+  }
+
+  /** Who stands idle at a touched queue, of this priority or above. One whose new credit is still to be given out will ask in its own order. */
+  #rival(queue: Queue, priority: number): Attachment | null {
+    for (;;) {
+      const attachment = queue.rotation.nextFrom(priority);
+      if (attachment === null || !this.#touchedConsumers.has(attachment.consumer)) return attachment;
+      queue.rotation.remove(attachment);
+      attachment.consumer.mark(attachment);
+    }
   }
 
   #dispatchTouched(out: EffectSink): void {

@@ -48,8 +48,14 @@ export class Rotation {
 
   /** The next attachment whose consumer has credit, and its turn passes on; those on the way that have none are marked and leave. Null when nobody has. */
   next(): Attachment | null {
+    return this.nextFrom(Number.NEGATIVE_INFINITY);
+  }
+
+  /** `next` among the consumers of this priority and above. */
+  nextFrom(priority: number): Attachment | null {
     for (let i = 0; i < this.#rings.length; i++) {
       const ring = this.#rings[i]!;
+      if (ring.priority < priority) return null;
       const attachment = this.#firstWithCredit(ring);
       if (attachment === null) continue;
       ring.head = attachment.next;

@@ -158,4 +158,39 @@ describe('credit', () => {
     const effects = driver.answer('ack', session, [2, 1, 1, 1]);
     expect(of(effects, 'deliver')).toMatchObject([{ id: 3, consumerId: 2 }]);
   });
+
+  test('that a NACK gives back is used in strict order: the queue that comes first before what has just come back', () => {
+    const driver = new EngineDriver();
+    const session = driver.open();
+    driver.declare(session, 'first');
+    driver.declare(session, 'second');
+    driver.consume(session, ['first', 'second'], { prefetch: 1, queueOrder: 'strict' });
+    driver.publish(session, { queue: 'second' });
+    driver.publish(session, { queue: 'first' });
+    expect(idsOf(driver.nack(session, [1, 1], true, 0))).toEqual([2]);
+    expect(idsOf(driver.answer('ack', session, [2, 1]))).toEqual([1]);
+  });
+
+  test('that a NACK gives back takes the message again that came back to the first queue', () => {
+    const driver = new EngineDriver();
+    const session = driver.open();
+    driver.declare(session, 'first');
+    driver.declare(session, 'second');
+    driver.consume(session, ['first', 'second'], { prefetch: 1, queueOrder: 'strict' });
+    driver.publish(session, { queue: 'first' });
+    driver.publish(session, { queue: 'second' });
+    expect(idsOf(driver.nack(session, [1, 1], true, 0))).toEqual([1]);
+  });
+
+  test('of a consumer that stands idle is used before the credit of the one that gave a message back', () => {
+    const driver = new EngineDriver();
+    const failing = driver.open();
+    const idle = driver.open();
+    driver.declare(failing, 'q');
+    driver.consume(failing, ['q'], { prefetch: 1 });
+    driver.publish(failing, { queue: 'q' });
+    driver.consume(idle, ['q'], { prefetch: 1 });
+    const effects = driver.nack(failing, [1, 1], true, 0);
+    expect(of(effects, 'deliver')).toMatchObject([{ session: idle, id: 1 }]);
+  });
 });
