@@ -149,9 +149,36 @@ export class SimulatedDisk implements Storage {
     return disk;
   }
 
-  /** All bytes, for comparing two disks. */
-  dump(): Map<string, string> {
-    return new Map([...this.#files].sort().map(([path, { live }]) => [path, live.toString('base64')]));
+  /** The bytes of all files. */
+  contents(): Map<string, Buffer> {
+    return new Map([...this.#files].sort().map(([path, { live }]) => [path, Buffer.from(live)]));
+  }
+
+  /** A copy of the disk with one file changed: in place, or by what is returned. */
+  edited(path: string, edit: (bytes: Buffer) => Buffer | number): SimulatedDisk {
+    const bytes = Buffer.from(this.#files.get(path)!.live);
+    const result = edit(bytes);
+    return this.#with(path, typeof result === 'number' ? bytes : result);
+  }
+
+  truncated(path: string, length: number): SimulatedDisk {
+    return this.edited(path, (bytes) => bytes.subarray(0, length));
+  }
+
+  without(path: string): SimulatedDisk {
+    return this.#with(path, null);
+  }
+
+  #with(path: string, bytes: Buffer | null): SimulatedDisk {
+    const disk = new SimulatedDisk();
+    for (const [name, { live }] of this.#files) {
+      const content = name === path ? bytes : live;
+      if (content === null) continue;
+      const inode = new Inode(content);
+      disk.#files.set(name, inode);
+      disk.#safe.set(name, inode);
+    }
+    return disk;
   }
 
   open(path: string, mode: OpenMode): StorageFile {
