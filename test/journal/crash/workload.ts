@@ -129,7 +129,8 @@ export class Workload {
     const body = random.bytes(random.whole(0, 900));
     const offset = journal.stage(type, head, body);
     const segment = journal.stagedSegment;
-    expect(Buffer.from(journal.read(segment, offset, body.length))).toEqual(Buffer.from(body));
+    // Not `toEqual` on the bytes: it walks them one by one, and took three quarters of the time of all these tests.
+    expect(Buffer.compare(journal.read(segment, offset, body.length), body)).toBe(0);
     this.outcome.records.push({ segment, text: textOf(type, head, body) });
   }
 
