@@ -6,6 +6,7 @@ import type { Role } from '../load/role.js';
 import type { FrameProfile } from './frame-profile.js';
 import { CONSUMER_PATH, countedFrame, PRODUCER_PATH } from './relay.js';
 import { ShareCounter } from './share-counter.js';
+import { windowFrames } from './window-frames.js';
 
 export interface RawClientOptions {
   /** `ws://127.0.0.1:<port>` */
@@ -14,9 +15,6 @@ export interface RawClientOptions {
   /** Messages that may be unconfirmed. */
   readonly window: number;
 }
-
-/** Mean numbers of messages are fractions; less than this is what rounding has left. */
-const WHOLE_MESSAGE = 0.5;
 
 /** Keeps its window full. */
 export class RawProducer implements Role {
@@ -48,18 +46,13 @@ export class RawProducer implements Role {
     this.#socket?.terminate();
   }
 
-  /** Frames as large as the broker's client sent on average; what is left of the window goes in a smaller one. */
   #fill(): void {
-    const { messages, bytes } = this.#options.profile.publish;
-    for (let free = this.#free; free >= WHOLE_MESSAGE; free = this.#free) {
-      const count = Math.min(free, messages);
+    const { window, profile } = this.#options;
+    const { messages, bytes } = profile.publish;
+    for (const count of windowFrames(window - this.#unconfirmed, messages)) {
       this.#unconfirmed += count;
       this.#socket!.send(countedFrame(Math.round((bytes * count) / messages), count));
     }
-  }
-
-  get #free(): number {
-    return this.#options.window - this.#unconfirmed;
   }
 }
 

@@ -3,8 +3,9 @@
 export const PAGE_STYLE = `
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; } dt { font-weight: 600; } dd { margin: 0; }
-table { border-collapse: collapse; margin: 1rem 0; } caption { text-align: left; font-weight: 600; padding: .3rem 0; }
-th, td { border: 1px solid #ccc; padding: .2rem .6rem; text-align: right; } th:first-child, td:first-child { text-align: left; }
+section > table { border-collapse: collapse; margin: 1rem 0; } caption { text-align: left; font-weight: 600; padding: .3rem 0; }
+section > table :is(th, td) { border: 1px solid #ccc; padding: .2rem .6rem; text-align: right; }
+section > table :is(th, td):first-child { text-align: left; }
 .question { font-weight: 600; } .plot { margin: 1rem 0; }
 `;
 
@@ -23,11 +24,17 @@ function xValues({ xLabel, xScale, names }) {
   return (_, splits) => splits.map(number);
 }
 
-/** Bars of several series stand beside each other. */
+/** Bars of several series stand beside each other; unit 1 is that of the x axis, where names are 1 apart. */
 function barSeries(index, count) {
-  const share = 0.8 / count;
-  return { paths: uPlot.paths.bars({ size: [share, 400], align: 1, gap: 2,
-    disp: { x0: { unit: 2, values: (u) => u.data[0].map((x) => x - 0.4 + share * index) }, size: { unit: 2, values: (u) => u.data[0].map(() => share * 0.95) } } }) };
+  const width = 0.8 / count;
+  const x0 = { unit: 1, values: (u) => u.data[0].map((x) => x - 0.4 + width * index) };
+  const size = { unit: 1, values: (u) => u.data[0].map(() => width * 0.92) };
+  return { paths: uPlot.paths.bars({ disp: { x0, size } }), points: { show: false } };
+}
+
+/** Bars on a logarithmic scale begin at a power of ten below the smallest. */
+function decades(u, min, max) {
+  return [10 ** Math.floor(Math.log10(min / 2)), 10 ** Math.ceil(Math.log10(max))];
 }
 
 function options(plot) {
@@ -38,7 +45,7 @@ function options(plot) {
     title: plot.title, width: Math.min(960, innerWidth - 40), height: 320,
     scales: {
       x: isBars ? { time: false, range: [-0.6, plot.names.length - 0.4] } : { time: false, ...scale(plot.xScale) },
-      y: plot.yScale === 'log' ? { distr: 3 } : { range: (u, min, max) => [0, max * 1.05] },
+      y: plot.yScale === 'log' ? { distr: 3, ...(isBars && { range: decades }) } : { range: (u, min, max) => [0, max * 1.05] },
     },
     axes: [
       { label: plot.xLabel, values, ...(isBars && { splits: () => plot.names.map((_, i) => i), grid: { show: false } }) },
