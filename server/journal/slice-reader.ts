@@ -4,7 +4,8 @@ import type { StorageFile } from './storage.js';
 export const SLICE_BYTES: number = 4 * 1024 * 1024;
 
 export class SliceReader {
-  #bytes: Buffer;
+  readonly #sliceBytes: number;
+  #bytes: Buffer = Buffer.alloc(0);
   #file: StorageFile | null = null;
   /** File offsets that the buffer holds. */
   #start = 0;
@@ -13,7 +14,7 @@ export class SliceReader {
   slices = 0;
 
   constructor(sliceBytes: number = SLICE_BYTES) {
-    this.#bytes = Buffer.allocUnsafeSlow(sliceBytes);
+    this.#sliceBytes = sliceBytes;
   }
 
   get bytes(): Buffer {
@@ -22,6 +23,8 @@ export class SliceReader {
 
   open(file: StorageFile): void {
     this.#file = file;
+    const wanted = Math.min(this.#sliceBytes, file.size());
+    if (this.#bytes.length < wanted) this.#bytes = Buffer.allocUnsafeSlow(wanted);
     this.#start = 0;
     this.#end = 0;
   }

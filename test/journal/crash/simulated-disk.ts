@@ -154,6 +154,10 @@ export class SimulatedDisk implements Storage {
     return new Map([...this.#files].sort().map(([path, { live }]) => [path, Buffer.from(live)]));
   }
 
+  copy(): SimulatedDisk {
+    return this.#with(null, null);
+  }
+
   /** A copy of the disk with one file changed: in place, or by what is returned. */
   edited(path: string, edit: (bytes: Buffer) => Buffer | number): SimulatedDisk {
     const bytes = Buffer.from(this.#files.get(path)!.live);
@@ -169,7 +173,7 @@ export class SimulatedDisk implements Storage {
     return this.#with(path, null);
   }
 
-  #with(path: string, bytes: Buffer | null): SimulatedDisk {
+  #with(path: string | null, bytes: Buffer | null): SimulatedDisk {
     const disk = new SimulatedDisk();
     for (const [name, { live }] of this.#files) {
       const content = name === path ? bytes : live;
@@ -260,7 +264,7 @@ export class SimulatedDisk implements Storage {
       },
       read: (target, targetOffset, length, position) => {
         this.#alive();
-        return inode.live.copy(target, targetOffset, position, position + length);
+        return inode.live.subarray(position, position + length).copy(target, targetOffset);
       },
       datasync: async () => {
         const count = inode.changes.length;

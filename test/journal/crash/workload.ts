@@ -8,7 +8,7 @@ import type { SimulatedDisk } from './simulated-disk.js';
 
 export const DIRECTORY = '/data';
 const SEGMENT_BYTES = 4096;
-const STEPS = 24;
+const STEPS = 40;
 
 export interface Written {
   readonly segment: number;
