@@ -29,6 +29,8 @@ export class Deliveries {
   readonly #recall: Recall;
   readonly #settledIds = new IdRuns();
   readonly #entries: number[] = [];
+  /** Of the settlement frame at hand. */
+  readonly #refusals = new Refusals();
   readonly #touchedQueues = new Set<Queue>();
   readonly #touchedConsumers = new Set<Consumer>();
 
@@ -76,7 +78,7 @@ export class Deliveries {
     const session = this.#state.session(command.session);
     const entries = this.#entries;
     entries.length = 0;
-    this.#eachTag(session, command, out, (lease, tag) => {
+    this.#eachTag(session, command, (lease, tag) => {
       const { table, leases } = this.#state;
       const slot = leases.slot[lease]!;
       if (slot < 0 || table.state[slot] !== STATE.LEASED) return null;
@@ -100,7 +102,7 @@ export class Deliveries {
 
   ack(command: SettleCommand, out: EffectSink): void {
     const session = this.#state.session(command.session);
-    this.#eachTag(session, command, out, (lease, tag) => {
+    this.#eachTag(session, command, (lease, tag) => {
       const slot = this.#state.leases.slot[lease]!;
       if (slot >= 0) this.#finish(slot, 'acked');
       this.#freeLease(session, lease, tag);
@@ -115,7 +117,7 @@ export class Deliveries {
     const session = this.#state.session(command.session);
     const entries = this.#entries;
     entries.length = 0;
-    this.#eachTag(session, command, out, (lease, tag) => {
+    this.#eachTag(session, command, (lease, tag) => {
       const slot = this.#state.leases.slot[lease]!;
       if (slot >= 0 && command.requeue) this.#standInLine(lease, slot);
       this.#freeLease(session, lease, tag);
@@ -132,7 +134,7 @@ export class Deliveries {
   release(command: SettleCommand, out: EffectSink): void {
     const session = this.#state.session(command.session);
     const yielding = new Set<Consumer>();
-    this.#eachTag(session, command, out, (lease, tag) => {
+    this.#eachTag(session, command, (lease, tag) => {
       const slot = this.#state.leases.slot[lease]!;
       if (slot >= 0 && this.#state.table.state[slot] === STATE.STARTED) return 'INVALID_ARGUMENT';
       yielding.add(this.#state.leases.consumer[lease]!);
@@ -408,16 +410,15 @@ export class Deliveries {
     else if (consumer.unsettled === 0) session.consumers.delete(consumer.id);
   }
 
-  /** Calls `visit` with the lease of each tag; what has none, or what `visit` refuses, is refused to the client. */
+  /** Calls `visit` with the lease of each tag; what has none, or what `visit` refuses, is refused to the client by `#settle`. */
   #eachTag(
     session: Session,
     command: SettleCommand | NackCommand,
-    out: EffectSink,
     visit: (lease: number, tag: number) => ErrorCode | null,
   ): void {
     const { ranges, settleSeq } = command;
     if (session.settleSeq !== null && settleSeq <= session.settleSeq) return;
-    const refusals = new Refusals(session.number, settleSeq, out);
+    const refusals = this.#refusals;
     let tagsLeft = session.tags.size + STALE_TAGS_MAX;
     for (let i = 0; i < ranges.length; i += 2) {
       const first = ranges[i]!;
@@ -433,11 +434,12 @@ export class Deliveries {
         if (code !== null) refusals.add(tag, 1, code);
       }
     }
-    refusals.flush();
   }
 
+  /** Ends a settlement frame whose records are written: what it refuses is told before it is told to be done. */
   #settle(session: Session, settleSeq: number, out: EffectSink): void {
     if (session.settleSeq === null || settleSeq > session.settleSeq) session.settleSeq = settleSeq;
+    this.#refusals.flush(session.number, settleSeq, out);
     out.settled(session.number, settleSeq);
   }
 

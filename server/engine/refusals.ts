@@ -1,35 +1,28 @@
-/** Tags of one settlement frame that are refused, gathered into ranges: a frame may name tens of thousands. */
+/**
+ * Tags of one settlement frame that are refused, gathered into ranges: a frame may name tens of thousands. They are told when the frame's records are
+ * written, because a tag that a frame names twice is refused for what the frame itself has settled (promise P1).
+ */
 import type { ErrorCode } from '@lovage/protocol';
 import type { EffectSink } from './effects.js';
 
-export class Refusals {
-  readonly #session: number;
-  readonly #settleSeq: number;
-  readonly #out: EffectSink;
-  #first = 0;
-  #count = 0;
-  #code: ErrorCode | null = null;
+interface Refusal {
+  readonly first: number;
+  count: number;
+  readonly code: ErrorCode;
+}
 
-  constructor(session: number, settleSeq: number, out: EffectSink) {
-    this.#session = session;
-    this.#settleSeq = settleSeq;
-    this.#out = out;
-  }
+export class Refusals {
+  readonly #gathered: Refusal[] = [];
 
   add(first: number, count: number, code: ErrorCode): void {
-    if (code === this.#code && first === this.#first + this.#count) {
-      this.#count += count;
-      return;
-    }
-    this.flush();
-    this.#first = first;
-    this.#count = count;
-    this.#code = code;
+    const last = this.#gathered.at(-1);
+    if (last !== undefined && code === last.code && first === last.first + last.count) last.count += count;
+    else this.#gathered.push({ first, count, code });
   }
 
-  /** Tells what is gathered; to be called at the end. */
-  flush(): void {
-    if (this.#code !== null) this.#out.refused(this.#session, this.#settleSeq, this.#first, this.#count, this.#code);
-    this.#code = null;
+  /** Tells what is gathered and forgets it. */
+  flush(session: number, settleSeq: number, out: EffectSink): void {
+    for (const { first, count, code } of this.#gathered) out.refused(session, settleSeq, first, count, code);
+    this.#gathered.length = 0;
   }
 }
