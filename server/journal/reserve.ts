@@ -179,6 +179,7 @@ export class Reserve {
     } finally {
       this.#slice = null;
     }
-    await segment.filler.datasync();
+    // The log may have gone on to the next segment meanwhile.
+    if (!segment.isClosed) await segment.filler.datasync();
   }
 }

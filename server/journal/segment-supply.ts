@@ -18,6 +18,7 @@ export class WritableSegment {
   end: number;
   zeroStart: number;
   zeroEnd: number;
+  #isClosed = false;
 
   constructor(number: number, end: number, file: StorageFile, filler: StorageFile) {
     this.number = number;
@@ -32,7 +33,13 @@ export class WritableSegment {
     return Math.max(0, this.zeroEnd - Math.max(this.zeroStart, this.end));
   }
 
+  /** It was left behind: nothing may be asked of its descriptors any more. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   close(): void {
+    this.#isClosed = true;
     this.file.close();
     this.filler.close();
   }
