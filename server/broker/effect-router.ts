@@ -41,6 +41,7 @@ export class EffectRouter implements EffectSink {
   /** A reservation of ids for memory messages is not on disk yet: their confirms wait for it. */
   #idsPending = false;
   #isCommitting = false;
+  #isFlushing = false;
   /** Records staged since the last `seal`. */
   #staged = 0;
   /** What the last `open` found. */
@@ -98,14 +99,14 @@ export class EffectRouter implements EffectSink {
     safe.length = 0;
   }
 
-  /** End of the turn: what rests on nothing goes out. */
+  /** What rests on nothing goes out. Sending may cause more of it, which goes out as well. */
   flushNow(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
     const { now } = this;
-    for (const outlet of now) {
-      outlet.isListedNow = false;
-      outlet.flush(outlet.now);
-    }
+    for (const outlet of now) outlet.flushNow();
     now.length = 0;
+    this.#isFlushing = false;
   }
 
   record(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): void {

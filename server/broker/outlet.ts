@@ -64,6 +64,8 @@ export class Outlet {
   gathering = new Bucket();
   committing = new Bucket();
   safe = new Bucket();
+  /** `now` while the bucket that was `now` is sent: sending may cause more to send. */
+  #spare = new Bucket();
   /** In the broker's list for the bucket; kept here so that joining the list twice costs a comparison. */
   isListedNow = false;
   isListedGathering = false;
@@ -78,6 +80,14 @@ export class Outlet {
   }
 
   flush(bucket: Bucket): void {
+    this.#sender.flush(bucket);
+  }
+
+  flushNow(): void {
+    const bucket = this.now;
+    this.now = this.#spare;
+    this.#spare = bucket;
+    this.isListedNow = false;
     this.#sender.flush(bucket);
   }
 
