@@ -1,0 +1,87 @@
+/** Several processes on one disk, crashed at every I/O operation: what lives afterwards is what lived, byte by byte, and work goes on. */
+import { beforeAll, describe, expect, test } from 'vitest';
+import { Random, seedOf } from '../../support/random.js';
+import { checkAfterCrash, openAndReplay } from './after-crash.js';
+import { type History, Lifetimes } from './lifetimes.js';
+import { type Loss, SimulatedCrash, SimulatedDisk } from './simulated-disk.js';
+
+const seed = seedOf('journal lifetimes');
+const LOSSES: readonly Loss[] = ['lost', 'kept', 'torn', 'mixed'];
+
+/** Calls of the run without a crash. */
+let operations = 0;
+
+async function runUntil(crashAt: number): Promise<{ disk: SimulatedDisk; history: History }> {
+  const disk = new SimulatedDisk();
+  disk.crashAt = crashAt;
+  const history = await new Lifetimes(disk, seed).run();
+  const isMere = [...history.errors, ...history.fatals].every((error) => error instanceof SimulatedCrash);
+  if (!isMere) throw new Error(`crash at ${crashAt}, seed ${seed}`, { cause: [...history.errors, ...history.fatals] });
+  return { disk, history };
+}
+
+/** Says where it was when a check fails. */
+async function told(where: string, check: () => Promise<void>): Promise<void> {
+  try {
+    await check();
+  } catch (error) {
+    throw new Error(`${where}, seed ${seed}`, { cause: error });
+  }
+}
+
+beforeAll(async () => {
+  const disk = new SimulatedDisk();
+  const run = new Lifetimes(disk, seed);
+  const history = await run.run();
+  expect(history).toMatchObject({ fatals: [], errors: [], closes: 3 });
+  await checkAfterCrash(disk.image(new Random(seed), 'lost'), history);
+  // The run is worth crashing: everything that a journal does happens in it.
+  expect(history.seals).toBeGreaterThan(3);
+  expect(history.idleMarks).toBeGreaterThan(2);
+  expect(history.reclaimed).toBeGreaterThan(2);
+  expect(run.moves).toBeGreaterThan(0);
+  expect(disk.count('writeLater')).toBeGreaterThan(5);
+  operations = disk.operations;
+});
+
+describe('a crash', () => {
+  test('at any operation loses no message that is durable, revives none, and changes none', async () => {
+    for (let crashAt = 1; crashAt <= operations; crashAt += 1) {
+      const { disk, history } = await runUntil(crashAt);
+      for (const loss of LOSSES) {
+        await told(`crash at ${crashAt} of ${operations}, ${loss}`, () =>
+          checkAfterCrash(disk.image(new Random(seed + crashAt), loss), history),
+        );
+      }
+    }
+  }, 240_000);
+
+  test('at any operation of the recovery from any crash does not either', async () => {
+    const random = new Random(seed);
+    for (let crashAt = 1; crashAt <= operations; crashAt += 1) {
+      const { disk, history } = await runUntil(crashAt);
+      const [loss, second] = [random.pick(LOSSES), random.pick(LOSSES)];
+      for (let secondAt = 1; ; secondAt += 1) {
+        const image = disk.image(new Random(seed + crashAt), loss);
+        image.crashAt = secondAt;
+        const isDone = await recovers(image);
+        await told(`crash at ${crashAt} (${loss}), then at ${secondAt} of the recovery (${second})`, () =>
+          checkAfterCrash(image.image(new Random(seed + secondAt), second), history),
+        );
+        if (isDone) break;
+      }
+    }
+  }, 240_000);
+});
+
+/** Opens, replays and closes; false if the disk crashed on the way. */
+async function recovers(disk: SimulatedDisk): Promise<boolean> {
+  try {
+    const { journal, fatals } = await openAndReplay(disk);
+    await journal.close();
+    return fatals.length === 0;
+  } catch (error) {
+    if (error instanceof SimulatedCrash) return false;
+    throw error;
+  }
+}

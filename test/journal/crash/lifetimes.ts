@@ -1,0 +1,180 @@
+/**
+ * Several processes one after the other on one simulated disk, each with a message store: it opens and replays, works through batches, seals, zeros
+ * ahead, idle marks, copies forward and deletions, and closes. The run ends early when the disk or the journal fails.
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { type FileJournal, openFileJournal } from '../../../server/journal/index.js';
+import { Random } from '../../support/random.js';
+import { ManualClock } from './manual-clock.js';
+import { bodyOf, type LiveMessages, MessageStore, MOVE, type StoredRecord } from './message-store.js';
+import type { SimulatedDisk } from './simulated-disk.js';
+
+export const DIRECTORY = '/data';
+/** By lifetime. In segments of 4 KiB no batch meets zeros, because those start at the next multiple of 4 KiB. */
+const SEGMENT_BYTES = [8192, 4096, 12_288] as const;
+const STEPS = 12;
+const LIVE_MAX = 14;
+/** Segments that a head with something alive waits for before it is copied. */
+const SEGMENTS_KEPT = 2;
+
+/** What the outside knows when a run is over, however it ended. */
+export interface History {
+  /** Everything that was staged, oldest first, of all processes. */
+  readonly staged: StoredRecord[];
+  /** Of these, how many were told to be durable. */
+  durable: number;
+  /** First segment after the last deletion that was done, and after the last one that was asked for. */
+  reclaimed: number;
+  reclaiming: number;
+  readonly fatals: Error[];
+  readonly errors: unknown[];
+  /** Processes that have closed their journal. */
+  closes: number;
+  idleMarks: number;
+  seals: number;
+}
+
+export class Lifetimes {
+  readonly history: History = {
+    staged: [],
+    durable: 0,
+    reclaimed: 1,
+    reclaiming: 1,
+    fatals: [],
+    errors: [],
+    closes: 0,
+    idleMarks: 0,
+    seals: 0,
+  };
+  readonly #disk: SimulatedDisk;
+  readonly #random: Random;
+  #rejectOnFatal: (error: Error) => void = () => undefined;
+  /** Never resolves; rejects as soon as a journal says that it has failed. */
+  readonly #failed: Promise<never>;
+
+  constructor(disk: SimulatedDisk, seed: number) {
+    this.#disk = disk;
+    this.#random = new Random(seed);
+    this.#failed = new Promise((_, reject) => {
+      this.#rejectOnFatal = reject;
+    });
+    this.#failed.catch(() => undefined);
+  }
+
+  get moves(): number {
+    return this.history.staged.filter(({ type }) => type === MOVE).length;
+  }
+
+  async run(): Promise<History> {
+    try {
+      for (const segmentBytes of SEGMENT_BYTES) await this.#live(segmentBytes);
+    } catch (error) {
+      this.history.errors.push(error);
+    }
+    // What was under way in the background has met the crash, too.
+    for (let turns = 0; turns < 5; turns += 1) await turn();
+    return this.history;
+  }
+
+  async #live(segmentBytes: number): Promise<void> {
+    const { history } = this;
+    const clock = new ManualClock();
+    const journal = await openFileJournal({
+      directory: DIRECTORY,
+      storage: this.#disk,
+      clock,
+      segmentBytes,
+      // One chunk: what was written into the segment before is read from its file.
+      cacheBytes: 1_048_576,
+      onFatal: (error) => {
+        history.fatals.push(error);
+        this.#rejectOnFatal(error);
+      },
+    });
+    const store = new MessageStore(journal, (record) => history.staged.push(record));
+    const replayed = await replayInto(journal, store.live);
+    // After a clean close all of it is there; before the first one there is nothing.
+    expect(journal.wasClean).toBe(true);
+    expect(replayed.length).toBe(history.staged.filter(({ segment }) => segment >= journal.firstSegment).length);
+    const { batches } = journal.stats();
+    for (let step = 0; step < STEPS; step += 1) await this.#step(journal, store, clock, step);
+    history.idleMarks += journal.stats().batches - batches - STEPS;
+    await Promise.race([journal.close(), this.#failed]);
+    history.durable = history.staged.length;
+    history.closes += 1;
+  }
+
+  async #step(journal: FileJournal, store: MessageStore, clock: ManualClock, step: number): Promise<void> {
+    const { history } = this;
+    const random = this.#random;
+    const before = journal.stagedSegment;
+    store.begin();
+    if (journal.stagedSegment > before) history.seals += 1;
+    this.#fillBatch(store);
+    const count = history.staged.length;
+    const last = history.staged[count - 1]!;
+    const deadBelow = store.deadBelow;
+    expect(journal.isDurable(last.segment, last.bodyOffset - 1)).toBe(false);
+    await Promise.race([journal.commit(), this.#failed]);
+    expect(journal.isDurable(last.segment, last.bodyOffset - 1)).toBe(true);
+    history.durable = count;
+    this.#readBack(journal, store);
+    this.#keepHouse(journal, store, deadBelow);
+    // Zeros are written ahead after a quarter of a second, the idle mark after a whole one.
+    clock.advance(step % 5 === 4 ? 1500 : random.pick([0, 0, 10, 300]));
+    if (step % 5 === 4 || random.next() < 0.5) for (let turns = 0; turns < 4; turns += 1) await turn();
+  }
+
+  #fillBatch(store: MessageStore): void {
+    const random = this.#random;
+    for (let count = random.whole(1, 4); count > 0; count -= 1) {
+      const ids = [...store.live.places.keys()];
+      if (ids.length < LIVE_MAX && (ids.length === 0 || random.next() < 0.6)) store.put();
+      else store.settle(random.pick(ids));
+    }
+  }
+
+  /** Any message that lives, wherever its bytes are now. */
+  #readBack(journal: FileJournal, store: MessageStore): void {
+    if (store.live.places.size > 0) checkBody(journal, store.live, this.#random.pick([...store.live.places.keys()]));
+  }
+
+  #keepHouse(journal: FileJournal, store: MessageStore, deadBelow: number): void {
+    const { history } = this;
+    const give = (error: unknown): void => {
+      history.errors.push(error);
+    };
+    if (deadBelow > journal.firstSegment) {
+      history.reclaiming = Math.max(history.reclaiming, deadBelow);
+      journal.reclaim(deadBelow).then(() => {
+        if (history.fatals.length === 0) history.reclaimed = Math.max(history.reclaimed, journal.firstSegment);
+      }, give);
+    } else if (!store.isCopying && journal.stagedSegment - journal.firstSegment > SEGMENTS_KEPT) {
+      store.copyHead().catch(give);
+    }
+  }
+}
+
+/** Replays all records into `live` and returns copies of them. */
+export async function replayInto(journal: FileJournal, live: LiveMessages): Promise<StoredRecord[]> {
+  const records: StoredRecord[] = [];
+  await journal.replay(({ type, head, body, segment, bodyOffset }) => {
+    const record = { type, head: Buffer.from(head), body: Buffer.from(body), segment, bodyOffset };
+    records.push(record);
+    live.apply(record);
+  });
+  return records;
+}
+
+/** Reads a message by its place in both ways and compares it with the one body that it can have. */
+export function checkBody(journal: FileJournal, live: LiveMessages, id: number): void {
+  const { segment, offset, length } = live.places.get(id)!;
+  const body = bodyOf(id);
+  expect(length).toBe(body.length);
+  expect(Buffer.compare(journal.read(segment, offset, length), body), `message ${id} as read`).toBe(0);
+  const target = Buffer.alloc(length + 2, 0xee);
+  journal.copyTo(segment, offset, length, target, 1);
+  expect(Buffer.compare(target.subarray(1, -1), body), `message ${id} as copied`).toBe(0);
+  expect([target[0], target.at(-1)]).toEqual([0xee, 0xee]);
+}
