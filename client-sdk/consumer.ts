@@ -27,7 +27,7 @@ import {
 import { textOf } from './errors.js';
 import { type ConsumerOptions, parsePrefetch } from './options.js';
 import type { Requests } from './requests.js';
-import type { Settlements } from './settlements.js';
+import { SETTLED_BEFORE, type Settlements } from './settlements.js';
 import type { TagSet } from './tag-set.js';
 import { WaitingList } from './waiting-list.js';
 
@@ -182,8 +182,10 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     if (delivery.state === DELIVERY_STATE.DETACHED) return Promise.resolve();
     if (delivery.state !== DELIVERY_STATE.STARTED) return rejection(refusal(delivery));
     this.#settled(delivery);
-    if (nack === null || this.#options.fields.ack !== 'late') return this.#settlements.ackAwaited(delivery.wire.tag);
-    return this.#settlements.nackAwaited(delivery.wire.tag, nack);
+    const { tag } = delivery.wire;
+    const startSeq = this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq;
+    if (nack === null || this.#options.fields.ack !== 'late') return this.#settlements.ackAwaited(tag, startSeq);
+    return this.#settlements.nackAwaited(tag, startSeq, nack);
   }
 
   /** The connection is lost: the broker gives what has not started to others. */

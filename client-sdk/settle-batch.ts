@@ -20,6 +20,8 @@ export class SettleBatch {
   /** Sent to a broker that may have processed it before: ALREADY_SETTLED is then a success that was not heard of. */
   isUncertain = false;
   readonly #tags: number[] = [];
+  /** By the place in `#tags`: what `addAwaited` was told. */
+  readonly #startSeqs: number[] = [];
   readonly #promises: Promise<void>[] = [];
   readonly #resolves: (Resolve | null)[] = [];
   readonly #rejects: Reject[] = [];
@@ -33,9 +35,10 @@ export class SettleBatch {
     this.ranges.add(tag);
   }
 
-  /** Adds a tag and returns the promise of its settlement. */
-  addAwaited(tag: number): Promise<void> {
+  /** Adds a tag and returns the promise of its settlement. `startSeq`: see `Settlements.ackAwaited`. */
+  addAwaited(tag: number, startSeq: number): Promise<void> {
     this.ranges.add(tag);
+    this.#startSeqs.push(startSeq);
     const promise = new Promise<void>(capture);
     this.#tags.push(tag);
     this.#promises.push(promise);
@@ -58,6 +61,12 @@ export class SettleBatch {
   /** All but these tags will be refused. */
   rejectUnless(tags: TagSet, error: LovageError): void {
     for (let i = 0; i < this.#tags.length; i++) if (!tags.has(this.#tags[i]!)) this.#reject(i, error);
+  }
+
+  /** All but these tags, and those of which `isSettled`, told their `startSeq`, says that nobody will get them again. */
+  rejectLost(held: TagSet, isSettled: (startSeq: number) => boolean, error: LovageError): void {
+    for (let i = 0; i < this.#tags.length; i++)
+      if (!held.has(this.#tags[i]!) && !isSettled(this.#startSeqs[i]!)) this.#reject(i, error);
   }
 
   #reject(index: number, error: LovageError): void {

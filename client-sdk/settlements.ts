@@ -15,6 +15,9 @@ import { TagSet } from './tag-set.js';
 /** Gathering NACK batches that a new NACK is compared with before it opens one of its own. */
 const NACKS_COMPARED = 8;
 
+/** In place of the number of a START: the broker has settled the delivery already, and its answer only frees the credit. */
+export const SETTLED_BEFORE = -1;
+
 /** Numbers, sends, keeps and resolves settlements of one session after the other. */
 export class Settlements {
   readonly #timeoutMs: number;
@@ -56,16 +59,17 @@ export class Settlements {
     this.#ackBatch().add(tag);
   }
 
-  ackAwaited(tag: number): Promise<void> {
-    return this.#ackBatch().addAwaited(tag);
+  /** `startSeq`: number of the frame that said that the handler began, 0 if this frame says that as well, or SETTLED_BEFORE. */
+  ackAwaited(tag: number, startSeq: number): Promise<void> {
+    return this.#ackBatch().addAwaited(tag, startSeq);
   }
 
   nack(tag: number, nack: ParsedNack): void {
     this.#nackBatch(nack).add(tag);
   }
 
-  nackAwaited(tag: number, nack: ParsedNack): Promise<void> {
-    return this.#nackBatch(nack).addAwaited(tag);
+  nackAwaited(tag: number, startSeq: number, nack: ParsedNack): Promise<void> {
+    return this.#nackBatch(nack).addAwaited(tag, startSeq);
   }
 
   release(tag: number): void {
@@ -112,12 +116,13 @@ export class Settlements {
 
   /**
    * The session goes on: what the broker has processed is done, the rest is sent again in order. An answer to that may be lost once more, so
-   * what is known already is told now: what was not processed and is not `held` any more was taken back.
+   * what is known already is told now: what was not processed and is not `held` any more was taken back. A broker that was restarted
+   * (`settleSeq` null) cannot say what it has processed; see `#doubt`.
    */
   resumed(settleSeq: Welcome['settleSeq'], held: TagSet): void {
     for (const batch of [...this.#unanswered.toArray(), ...this.#gathering()]) {
       const isProcessed = settleSeq !== null && batch.settleSeq !== 0 && batch.settleSeq <= settleSeq;
-      if (settleSeq === null) batch.isUncertain = true;
+      if (settleSeq === null) this.#doubt(batch, held);
       else if (!isProcessed) batch.rejectUnless(held, new LovageError('SUPERSEDED'));
       else if (batch.isUncertain) batch.reject(null, new LovageError('CONNECTION_LOST'));
     }
@@ -165,6 +170,20 @@ export class Settlements {
     const waiters = this.#waiters;
     while (waiters.length > 0 && waiters[0]!.deadlineMs <= nowMs) waiters.shift()!.wake();
     return waiters[0]?.deadlineMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * A restarted broker holds what had started and was not settled. What it does not hold is settled if its START had been answered and this answer
+   * was sent. It waits again if the answer was not sent. Else it is one or the other: the broker answers ALREADY_SETTLED in both cases.
+   */
+  #doubt(batch: SettleBatch, held: TagSet): void {
+    batch.isUncertain = true;
+    if (batch.settleSeq === 0)
+      return batch.rejectLost(held, (startSeq) => startSeq === SETTLED_BEFORE, new LovageError('SUPERSEDED'));
+    const answeredSeq = this.#answeredSeq;
+    const message = 'Cannot tell whether the delivery was settled: the broker was restarted before the answer';
+    const isSettled = (startSeq: number): boolean => startSeq !== 0 && startSeq <= answeredSeq;
+    batch.rejectLost(held, isSettled, new LovageError('CONNECTION_LOST', message));
   }
 
   *#gathering(): IterableIterator<SettleBatch> {

@@ -93,24 +93,66 @@ describe('resuming a session', () => {
 
   test('takes ALREADY_SETTLED of a frame as a success that was not heard of when the broker was restarted', async () => {
     const { broker, seen } = await running(3);
+    // Their START is on disk: what the restarted broker does not hold of them was settled.
+    broker.socket.tell('SETTLED', 1);
     const before = outcomeOf(seen[0]!.ack());
     await broker.turn();
     await broker.reconnect({ resumed: true, session: 's1', held: [2, 2], settleSeq: null });
-    expect(settlements(broker)).toEqual([
-      ['START', 1, [1, 3]],
-      ['ACK', 2, [1, 1]],
-    ]);
-    broker.socket.tell('REFUSED', 1, [1, 1], 'ALREADY_SETTLED');
+    expect(settlements(broker)).toEqual([['ACK', 2, [1, 1]]]);
     broker.socket.tell('REFUSED', 2, [1, 1], 'ALREADY_SETTLED');
     broker.socket.tell('SETTLED', 2);
     const after = outcomeOf(seen[1]!.ack());
     await broker.turn();
     expect(before.state).toBe('resolved');
-    expect(aborted(seen)).toEqual(['SUPERSEDED', null, null].map((code, i) => (i === 0 ? null : code)));
+    expect(aborted(seen)).toEqual([null, null, null]);
     // Of a frame that only this broker has got it is what it says.
     broker.socket.tell('REFUSED', 3, [2, 1], 'ALREADY_SETTLED');
     await broker.turn();
     expect(after.error).toMatchObject({ code: 'ALREADY_SETTLED' });
+  });
+
+  test('does not take it for one when the START was not answered before the restart: the message may wait again', async () => {
+    const { broker, seen } = await running(3);
+    const sent = outcomeOf(seen[0]!.ack());
+    const returned = outcomeOf(seen[1]!.nack());
+    await broker.turn();
+    broker.socket.close();
+    const unsent = outcomeOf(seen[2]!.ack());
+    broker.welcome = { resumed: true, session: 's1', held: [], settleSeq: null };
+    await broker.untilSockets(2);
+    const frames = settlements(broker).map(([op, settleSeq]) => [op, settleSeq]);
+    expect(frames.slice(0, 3)).toEqual([
+      ['START', 1],
+      ['ACK', 2],
+      ['NACK', 3],
+    ]);
+    for (const [settleSeq, tag] of [
+      [1, 1],
+      [2, 1],
+      [3, 2],
+    ] as const)
+      broker.socket.tell('REFUSED', settleSeq, [tag, 1], 'ALREADY_SETTLED');
+    broker.socket.tell('SETTLED', 3);
+    await broker.turn();
+    expect([sent, returned].map(({ error }) => error?.code)).toEqual(['CONNECTION_LOST', 'CONNECTION_LOST']);
+    // Nobody has told the broker of this one.
+    expect(unsent.error).toMatchObject({ code: 'SUPERSEDED' });
+  });
+
+  test('takes an ack for done that only frees the credit, whether the broker was restarted or not', async () => {
+    for (const ack of ['early', 'none'] as const) {
+      const { broker, seen } = await running(1, { ack });
+      broker.socket.tell('SETTLED', 1);
+      broker.socket.close();
+      const outcome = outcomeOf(seen[0]!.ack());
+      broker.welcome = { resumed: true, session: 's1', held: [], settleSeq: null };
+      await broker.untilSockets(2);
+      const [, settleSeq] = settlements(broker).find(([op]) => op === 'ACK')!;
+      broker.socket.tell('REFUSED', settleSeq, [1, 1], 'ALREADY_SETTLED');
+      broker.socket.tell('SETTLED', settleSeq);
+      await broker.turn();
+      expect(outcome.state).toBe('resolved');
+    }
   });
 
   test('rejects at once what the broker has not processed and does not hold: its refusal may be lost once more', async () => {
@@ -141,6 +183,7 @@ describe('resuming a session', () => {
 
   test('rejects an uncertain ack that the broker refuses for another reason', async () => {
     const { broker, seen } = await running(1);
+    broker.socket.tell('SETTLED', 1);
     const outcome = outcomeOf(seen[0]!.ack());
     await broker.turn();
     await broker.reconnect({ resumed: true, session: 's1', held: [], settleSeq: null });
