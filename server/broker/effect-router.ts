@@ -38,8 +38,8 @@ export class EffectRouter implements EffectSink {
   committing: Outlet[] = [];
   safe: Outlet[] = [];
   segment = 0;
-  /** A reservation of ids for memory messages is not on disk yet: their confirms wait for it. */
-  #idsPending = false;
+  /** Where the last reservation of ids for memory messages is: until it is on disk, what concerns such messages waits as if it were in the journal. */
+  #ids: 'gathering' | 'committing' | 'safe' = 'safe';
   #isCommitting = false;
   #isFlushing = false;
   /** Records staged since the last `seal`. */
@@ -80,12 +80,13 @@ export class EffectRouter implements EffectSink {
     this.committing = sealed;
     this.#isCommitting = true;
     this.#staged = 0;
+    if (this.#ids === 'gathering') this.#ids = 'committing';
   }
 
   /** The batch is on disk: what rests on it may be seen, and is with the next `release`. */
   committed(): void {
     this.#isCommitting = false;
-    if (this.#staged === 0) this.#idsPending = false;
+    if (this.#ids === 'committing') this.#ids = 'safe';
     for (const outlet of this.committing) outlet.committed();
     const safe = this.committing;
     this.committing = this.safe;
@@ -113,7 +114,7 @@ export class EffectRouter implements EffectSink {
     const { type, head, body } = encodeRecord(record);
     this.#journal.stage(type, head, body);
     this.#staged++;
-    if (record.type === 'ids') this.#idsPending = true;
+    if (record.type === 'ids') this.#ids = 'gathering';
   }
 
   publish(record: PublishRecord): number {
@@ -135,7 +136,7 @@ export class EffectRouter implements EffectSink {
   }
 
   confirm(session: number, firstSeq: number, count: number, firstId: number, isMemory: boolean): void {
-    const bucket = isMemory && !this.#idsPending ? this.#nowBucket(session) : this.#bucket(session);
+    const bucket = isMemory && this.#ids === 'safe' ? this.#nowBucket(session) : this.#bucket(session);
     bucket?.confirm(firstSeq, count, firstId, isMemory ? MEMORY : this.#durability);
   }
 
@@ -204,7 +205,7 @@ export class EffectRouter implements EffectSink {
     if (table.state[slot] === STATE.SENDING && !isMemory) return this.#gatheringBucket(session);
     if ((table.flags[slot]! & FLAG.REDELIVERED) !== 0) return this.#bucket(session);
     // The id of a message in memory is safe to be seen once it can be given to no other after a restart.
-    const isSafe = isMemory ? !this.#idsPending : this.#journal.isDurable(table.segment[slot]!, table.offset[slot]!);
+    const isSafe = isMemory ? this.#ids === 'safe' : this.#journal.isDurable(table.segment[slot]!, table.offset[slot]!);
     return isSafe ? this.#nowBucket(session) : this.#bucket(session);
   }
 
