@@ -15,6 +15,8 @@ export interface BrokerOptions {
   readonly flags?: readonly string[];
   /** Default: this checkout. */
   readonly build?: Build;
+  /** Called when it ends without having been asked to, once it was ready; default: it is told on stderr. */
+  readonly onDeath?: (error: Error) => void;
 }
 
 /** What the broker says when it is ready. */
@@ -53,7 +55,8 @@ export class BrokerProcess {
   }
 
   /** Resolves when the broker has said that it is ready; rejects with what it wrote when it ends before. */
-  static async start({ dataDir, port = 0, flags = [], build = buildIn(ROOT) }: BrokerOptions): Promise<BrokerProcess> {
+  static async start(options: BrokerOptions): Promise<BrokerProcess> {
+    const { dataDir, port = 0, flags = [], build = buildIn(ROOT), onDeath = tellDeath } = options;
     const words = ['start', '--json', '--port', String(port), '--data-dir', dataDir, '--log-level', 'warn', ...flags];
     const startedMs = performance.now();
     const child = spawn(process.execPath, [build.command, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -61,7 +64,8 @@ export class BrokerProcess {
     atEnd(() => (broker === null ? end(child, 'SIGKILL') : broker.kill()));
     const log = lastWords(child);
     child.on('exit', (code, signal) => {
-      if (broker !== null && !broker.#isEnding) note(`The broker ended by itself (${code ?? signal}): ${log()}`);
+      if (broker === null || broker.#isEnding) return;
+      onDeath(new Error(`The broker ended by itself (${code ?? signal}): ${log()}`));
     });
     const facts = await readyFacts(child, log);
     broker = new BrokerProcess(child, facts, performance.now() - startedMs);
@@ -92,6 +96,10 @@ export class BrokerProcess {
     this.#isEnding = true;
     return end(this.#child, signal);
   }
+}
+
+function tellDeath({ message }: Error): void {
+  note(message);
 }
 
 /** What a process has written to stderr last. */

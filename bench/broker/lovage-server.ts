@@ -1,6 +1,8 @@
 import type { Client } from '@lovage/client';
 import type { Target } from '../load/driver.js';
+import { onServer } from '../load/on-server.js';
 import type { Server } from '../load/server.js';
+import { Mishap } from '../run/mishap.js';
 import { type TempDirectory, tempDirectory } from '../run/temp-directory.js';
 import { BrokerProcess, type Overview } from './broker-process.js';
 import { type Build, buildIn, ROOT } from './build.js';
@@ -12,39 +14,45 @@ export interface LovageServerOptions {
   readonly flags?: readonly string[];
 }
 
+/** What stays when the broker is started again. */
+interface ServerParts {
+  readonly data: TempDirectory;
+  readonly build: Build;
+  readonly flags: readonly string[];
+  readonly mishap: Mishap;
+}
+
 /** A Lovage broker with a data directory of its own, which can be killed and started again. */
 export class LovageServer implements Server {
   readonly name = 'Lovage';
   readonly version: string;
-  readonly #build: Build;
-  readonly #flags: readonly string[];
-  readonly #data: TempDirectory;
+  readonly #parts: ServerParts;
   #broker: BrokerProcess;
 
-  private constructor(
-    data: TempDirectory,
-    build: Build,
-    flags: readonly string[],
-    broker: BrokerProcess,
-    version: string,
-  ) {
-    this.#data = data;
-    this.#build = build;
-    this.#flags = flags;
+  private constructor(parts: ServerParts, broker: BrokerProcess, version: string) {
+    this.#parts = parts;
     this.#broker = broker;
     this.version = version;
   }
 
   static async start({ directory, build = buildIn(ROOT), flags = [] }: LovageServerOptions): Promise<LovageServer> {
-    const data = await tempDirectory(directory);
-    const allFlags = ['--sync', 'always', ...flags];
-    const broker = await BrokerProcess.start({ dataDir: data.path, build, flags: allFlags });
+    const parts = {
+      data: await tempDirectory(directory),
+      build,
+      flags: ['--sync', 'always', ...flags],
+      mishap: new Mishap(),
+    };
+    const broker = await startBroker(parts);
     const { version } = await broker.overview();
-    return new LovageServer(data, build, allFlags, broker, version);
+    return new LovageServer(parts, broker, version);
   }
 
   get target(): Target {
-    return { driver: 'lovage', endpoint: this.#broker.url, settings: { sdk: this.#build.sdk } };
+    return { driver: 'lovage', endpoint: this.#broker.url, settings: { sdk: this.#parts.build.sdk } };
+  }
+
+  get died(): Promise<never> {
+    return this.#parts.mishap.happened;
   }
 
   get pids(): readonly number[] {
@@ -52,12 +60,12 @@ export class LovageServer implements Server {
   }
 
   get dataDir(): string {
-    return this.#data.path;
+    return this.#parts.data.path;
   }
 
   /** A client of this broker in this process, for what is not measured: pausing a queue, declaring some. */
   async connect(): Promise<Client> {
-    const { connect } = (await import(this.#build.sdk)) as typeof import('@lovage/client');
+    const { connect } = (await import(this.#parts.build.sdk)) as typeof import('@lovage/client');
     return connect(this.#broker.url);
   }
 
@@ -68,13 +76,26 @@ export class LovageServer implements Server {
   /** Kills it with SIGKILL and starts it again; answers how many ms passed from the start of the process to its ready line. */
   async crash(): Promise<number> {
     await this.#broker.kill();
-    this.#broker = await BrokerProcess.start({ dataDir: this.#data.path, build: this.#build, flags: this.#flags });
+    this.#broker = await startBroker(this.#parts);
     return this.#broker.readyMs;
   }
 
   async close(): Promise<void> {
     // Its data are thrown away, so there is nothing to end in order.
     await this.#broker.kill();
-    await this.#data.remove();
+    await this.#parts.data.remove();
   }
+}
+
+function startBroker({ data, build, flags, mishap }: ServerParts): Promise<BrokerProcess> {
+  return BrokerProcess.start({ dataDir: data.path, build, flags, onDeath: mishap.tell });
+}
+
+/** Works on a new broker and closes it. */
+export function withLovage<T>(
+  { directory, build, flags }: LovageServerOptions,
+  work: (server: LovageServer) => Promise<T>,
+): Promise<T> {
+  const options = { directory, ...(build && { build }), ...(flags && { flags }) };
+  return onServer(() => LovageServer.start(options), work);
 }

@@ -1,6 +1,6 @@
 /** What two builds are compared in. */
 import type { Build } from '../broker/build.js';
-import { LovageServer } from '../broker/lovage-server.js';
+import { type LovageServer, withLovage } from '../broker/lovage-server.js';
 import { fill } from '../load/fill.js';
 import { runLatency } from '../load/latency-run.js';
 import { consumedRate, runThroughput } from '../load/throughput-run.js';
@@ -48,14 +48,11 @@ export const MEASURES: readonly Measure[] = [
 ];
 
 /** Takes a measure once, on a broker of its own. */
-export async function takeOn(
+export function takeOn(
   build: Build,
   { measure, options, label }: { readonly measure: Measure; readonly options: BenchOptions; readonly label: string },
 ): Promise<readonly number[]> {
-  const server = await LovageServer.start({ directory: options.directory, build });
-  const values = await measure.take(server, options, label);
-  await server.close();
-  return values;
+  return withLovage({ directory: options.directory, build }, (server) => measure.take(server, options, label));
 }
 
 function throughput(pairs: number): Measure {

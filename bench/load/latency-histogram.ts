@@ -56,8 +56,9 @@ export class LatencyHistogram {
     return { count: this.count, p50, p90, p99, p999, max: this.maxMs };
   }
 
-  /** ms that so many percent stay within. */
+  /** ms that so many percent stay within; NaN when there is nothing. */
   percentileMs(percent: number): number {
+    if (this.count === 0) return Number.NaN;
     return this.#histogram.getValueAtPercentile(percent) / 1_000;
   }
 }

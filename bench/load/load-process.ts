@@ -32,7 +32,7 @@ export class LoadProcess {
   /** Starts a process in a role and connects it. */
   static async start<R extends RoleName>(role: R, target: Target, options: RoleOptions[R]): Promise<LoadProcess> {
     const load = new LoadProcess(role);
-    load.#child.send({ role, target, options });
+    load.#child.send({ role, target, options }, () => undefined);
     await load.call('open');
     return load;
   }
@@ -52,7 +52,10 @@ export class LoadProcess {
     const number = ++this.#lastNumber;
     return new Promise<Calls[C]>((resolve, reject) => {
       this.#waiting.set(number, { resolve, reject });
-      this.#child.send({ number, call });
+      // A process that is gone is told to who asks, not to the whole program.
+      this.#child.send({ number, call }, (error) => {
+        if (error !== null) reject(error);
+      });
     });
   }
 

@@ -8,6 +8,8 @@ export interface Server {
   readonly target: Target;
   /** The processes that are the broker: their CPU time and memory are its own. */
   readonly pids: readonly number[];
+  /** Rejects when it ends without having been asked to. */
+  readonly died: Promise<never>;
   /** Ends it and removes its data. */
   close(): Promise<void>;
 }

@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { atEnd } from '../run/cleanup.js';
 import { until } from '../run/delay.js';
+import { Mishap } from '../run/mishap.js';
 
 export interface PeerCommand {
   readonly program: string;
@@ -21,6 +22,8 @@ const STOP_MS = 10_000;
 export class PeerProcess {
   readonly #child: ChildProcess;
   readonly #forget: () => Promise<void>;
+  readonly #mishap = new Mishap();
+  #isEnding = false;
 
   constructor({ program, words, variables = {}, logDirectory }: PeerCommand) {
     this.#child = spawn(program, words, {
@@ -31,7 +34,15 @@ export class PeerProcess {
     const log = createWriteStream(join(logDirectory, 'peer.log'), { flags: 'a' });
     this.#child.stdout!.pipe(log, { end: false });
     this.#child.stderr!.pipe(log, { end: false });
+    this.#child.on('exit', (code, signal) => {
+      if (!this.#isEnding) this.#mishap.tell(new Error(`"${program}" ended by itself (${code ?? signal})`));
+    });
     this.#forget = atEnd(() => this.#end('SIGKILL'));
+  }
+
+  /** Rejects when it ends without having been asked to. */
+  get died(): Promise<never> {
+    return this.#mishap.happened;
   }
 
   /** Every process of the group. */
@@ -60,6 +71,7 @@ export class PeerProcess {
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
+    this.#isEnding = true;
     if (this.#child.pid === undefined || this.#hasEnded) return;
     const gone = once(this.#child, 'exit');
     process.kill(-this.#child.pid, signal);

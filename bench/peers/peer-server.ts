@@ -29,6 +29,10 @@ export class PeerServer implements Server {
     this.#afterwards = parts.afterwards ?? (async () => undefined);
   }
 
+  get died(): Promise<never> {
+    return this.#process.died;
+  }
+
   get pids(): readonly number[] {
     return this.#process.pids;
   }

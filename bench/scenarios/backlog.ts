@@ -1,4 +1,4 @@
-import { LovageServer } from '../broker/lovage-server.js';
+import { type LovageServer, withLovage } from '../broker/lovage-server.js';
 import { type BacklogRun, runBacklog, SHORT_QUEUE } from '../load/backlog-run.js';
 import { conditions } from '../report/conditions.js';
 import { mebibytes, percent, short, whole } from '../report/format.js';
@@ -64,8 +64,11 @@ export const backlog: Scenario = {
   },
 };
 
-async function withBacklog(messages: number, { directory, build, seed }: BenchOptions): Promise<Backlog> {
-  const server = await LovageServer.start({ directory, build });
+function withBacklog(messages: number, options: BenchOptions): Promise<Backlog> {
+  return withLovage(options, (server) => backlogOn(server, messages, options));
+}
+
+async function backlogOn(server: LovageServer, messages: number, { seed }: BenchOptions): Promise<Backlog> {
   const resident = (): number => sumOf(server.pids, residentBytes) ?? Number.NaN;
   const memory: Point[] = [];
   let journalBytes = 0;
@@ -74,7 +77,6 @@ async function withBacklog(messages: number, { directory, build, seed }: BenchOp
     if (inQueue === messages) journalBytes = (await server.overview()).journal.bytes;
   });
   const drainedBytes = resident();
-  await server.close();
   const [first, last] = [memory[0]!, memory.at(-1)!];
   return { ...run, emptyBytes: first[1] * MIB, fullBytes: last[1] * MIB, drainedBytes, journalBytes, memory };
 }

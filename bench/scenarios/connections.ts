@@ -1,4 +1,4 @@
-import { LovageServer } from '../broker/lovage-server.js';
+import { type LovageServer, withLovage } from '../broker/lovage-server.js';
 import { LoadProcess } from '../load/load-process.js';
 import { consumedRate, runThroughput, type ThroughputResult } from '../load/throughput-run.js';
 import { conditions } from '../report/conditions.js';
@@ -90,9 +90,15 @@ async function compare(consumers: number, options: BenchOptions): Promise<Compar
   return { consumers, beside, alone };
 }
 
-async function pairBeside(consumers: number, label: string, options: BenchOptions): Promise<PairRun> {
-  const { directory, build, seed, warmUpMs, windowMs } = options;
-  const server = await LovageServer.start({ directory, build });
+function pairBeside(consumers: number, label: string, options: BenchOptions): Promise<PairRun> {
+  return withLovage(options, (server) => pairOn(server, { consumers, label, options }));
+}
+
+async function pairOn(
+  server: LovageServer,
+  { consumers, label, options }: { readonly consumers: number; readonly label: string; readonly options: BenchOptions },
+): Promise<PairRun> {
+  const { seed, warmUpMs, windowMs } = options;
   const resident = (): number => sumOf(server.pids, residentBytes) ?? Number.NaN;
   const emptyBytes = resident();
   const idlers: LoadProcess[] = [];
@@ -108,7 +114,6 @@ async function pairBeside(consumers: number, label: string, options: BenchOption
     return (await server.overview()).consumers === consumers;
   });
   await Promise.all(idlers.map((idle) => idle.close()));
-  await server.close();
   return { emptyBytes, idleBytes, pair };
 }
 

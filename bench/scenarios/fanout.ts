@@ -1,15 +1,14 @@
-import { LovageServer } from '../broker/lovage-server.js';
 import {
   brokerMicros,
   confirmedRate,
   consumedRate,
-  runThroughput,
-  type ThroughputOptions,
   type ThroughputResult,
+  type ThroughputShape,
 } from '../load/throughput-run.js';
 import { conditions } from '../report/conditions.js';
 import { short, whole } from '../report/format.js';
 import type { ResultPlot, ResultTable } from '../report/result.js';
+import { freshRun } from './fresh-run.js';
 import type { BenchOptions, Scenario } from './scenario.js';
 
 const COUNTS = [1, 10, 100, 1_000] as const;
@@ -42,15 +41,12 @@ export const fanout: Scenario = {
 async function widths(
   what: string,
   options: BenchOptions,
-  shapeOf: (count: number) => Partial<ThroughputOptions>,
+  shapeOf: (count: number) => Partial<ThroughputShape>,
 ): Promise<Width[]> {
-  const { directory, build, seed, warmUpMs, windowMs } = options;
   const found: Width[] = [];
   for (const count of COUNTS) {
-    const server = await LovageServer.start({ directory, build });
-    const shape = { ...shapeOf(count), seed, warmUpMs, windowMs };
-    found.push({ count, result: await runThroughput(server, shape, `fanout, ${what}: ${whole(count)}`) });
-    await server.close();
+    const result = await freshRun(options, shapeOf(count), `fanout, ${what}: ${whole(count)}`);
+    found.push({ count, result });
   }
   return found;
 }

@@ -1,4 +1,4 @@
-import { LovageServer } from '../broker/lovage-server.js';
+import { withLovage } from '../broker/lovage-server.js';
 import { type BacklogRun, runBacklog } from '../load/backlog-run.js';
 import { LoadProcess } from '../load/load-process.js';
 import type { Slice } from '../load/slice-meter.js';
@@ -77,29 +77,27 @@ async function grow(
   options: BenchOptions,
   growing: (count: number) => Growing,
 ): Promise<Grown[]> {
-  const { directory, build, seed, warmUpMs, windowMs } = options;
+  const { seed, warmUpMs, windowMs } = options;
   const found: Grown[] = [];
   for (const count of pointsOf(points, options)) {
     const { shape, idleQueues = [] } = growing(count);
-    const server = await LovageServer.start({ directory, build });
-    const consumer = standardConsumer(idleQueues, { prefetch: IDLE_PREFETCH });
-    const idle = await LoadProcess.start('consumer', server.target, consumer);
-    const label = `growth, ${what}: ${whole(count)}`;
-    found.push({ count, result: await runThroughput(server, { ...shape, seed, warmUpMs, windowMs }, label) });
-    await idle.close();
-    await server.close();
+    const result = await withLovage(options, async (server) => {
+      const consumer = standardConsumer(idleQueues, { prefetch: IDLE_PREFETCH });
+      const idle = await LoadProcess.start('consumer', server.target, consumer);
+      const label = `growth, ${what}: ${whole(count)}`;
+      const measured = await runThroughput(server, { ...shape, seed, warmUpMs, windowMs }, label);
+      await idle.close();
+      return measured;
+    });
+    found.push({ count, result });
   }
   return found;
 }
 
 /** The longest backlog of this run. */
-async function atDepths(options: BenchOptions): Promise<BacklogRun> {
-  const { directory, build, seed } = options;
+function atDepths(options: BenchOptions): Promise<BacklogRun> {
   const messages = pointsOf(BACKLOGS, options).at(-1)!;
-  const server = await LovageServer.start({ directory, build });
-  const run = await runBacklog(server, { messages, seed });
-  await server.close();
-  return run;
+  return withLovage(options, (server) => runBacklog(server, { messages, seed: options.seed }));
 }
 
 function table(title: string, what: string, found: readonly Grown[]): ResultTable {

@@ -1,4 +1,4 @@
-import { LovageServer } from '../broker/lovage-server.js';
+import { withLovage } from '../broker/lovage-server.js';
 import { isSustained, type LatencyResult, latencyNumbers, runLatency } from '../load/latency-run.js';
 import { conditions } from '../report/conditions.js';
 import { short, whole } from '../report/format.js';
@@ -34,12 +34,10 @@ export const latency: Scenario = {
   },
 };
 
-async function at(perSecond: number, options: BenchOptions): Promise<LatencyResult> {
-  const { directory, build, seed, warmUpMs, windowMs } = options;
-  const server = await LovageServer.start({ directory, build });
-  const result = await runLatency(server, { perSecond, seed, warmUpMs, windowMs }, `latency at ${whole(perSecond)}/s`);
-  await server.close();
-  return result;
+function at(perSecond: number, options: BenchOptions): Promise<LatencyResult> {
+  const { seed, warmUpMs, windowMs } = options;
+  const shape = { perSecond, seed, warmUpMs, windowMs };
+  return withLovage(options, (server) => runLatency(server, shape, `latency at ${whole(perSecond)}/s`));
 }
 
 const HEAD = [

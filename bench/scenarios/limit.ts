@@ -1,11 +1,11 @@
-import { LovageServer } from '../broker/lovage-server.js';
 import { type FrameProfile, frameProfile } from '../limit/frame-profile.js';
 import { type LimitResult, runLimit } from '../limit/limit-run.js';
 import { STANDARD } from '../load/standard.js';
-import { consumedRate, runThroughput, type ThroughputResult } from '../load/throughput-run.js';
+import { consumedRate, type ThroughputResult } from '../load/throughput-run.js';
 import { conditions } from '../report/conditions.js';
 import { percent, short, whole } from '../report/format.js';
 import { median, spread } from '../run/statistics.js';
+import { freshRun } from './fresh-run.js';
 import type { BenchOptions, Scenario } from './scenario.js';
 
 /** Lovage, and right after it the same frames without a broker. */
@@ -67,10 +67,8 @@ export const limit: Scenario = {
 };
 
 async function limitRound(label: string, options: BenchOptions): Promise<LimitRound> {
-  const { directory, build, seed, warmUpMs, windowMs } = options;
-  const server = await LovageServer.start({ directory, build });
-  const lovage = await runThroughput(server, { seed, warmUpMs, windowMs }, `limit, Lovage, ${label}`);
-  await server.close();
+  const { directory, warmUpMs, windowMs } = options;
+  const lovage = await freshRun(options, {}, `limit, Lovage, ${label}`);
   const profile = frameProfile(lovage);
   const shape = { profile, window: STANDARD.window, directory, warmUpMs, windowMs };
   const result = await runLimit(shape, `limit, bare frames, ${label}`);

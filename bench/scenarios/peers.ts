@@ -2,6 +2,7 @@
 import { frameProfile } from '../limit/frame-profile.js';
 import { type LimitResult, runLimit } from '../limit/limit-run.js';
 import { runLatency } from '../load/latency-run.js';
+import { onServer } from '../load/on-server.js';
 import type { Server } from '../load/server.js';
 import { STANDARD } from '../load/standard.js';
 import { consumedRate, runThroughput } from '../load/throughput-run.js';
@@ -80,13 +81,11 @@ async function addRound(
   { seed, warmUpMs, windowMs }: BenchOptions,
 ): Promise<void> {
   const times = { seed, warmUpMs, windowMs };
-  const on = async <T>(work: (server: Server) => Promise<T>): Promise<T> => {
-    const server = await competitor.start();
-    versions.add(server.version);
-    const result = await work(server);
-    await server.close();
-    return result;
-  };
+  const on = <T>(work: (server: Server) => Promise<T>): Promise<T> =>
+    onServer(competitor.start, (server) => {
+      versions.add(server.version);
+      return work(server);
+    });
   const name = `${competitor.title}, ${label}`;
   throughput.push(await on((server) => runThroughput(server, times, `${name}, throughput`)));
   const paced = { ...times, perSecond: LATENCY_PER_SECOND };

@@ -1,4 +1,4 @@
-import { LovageServer } from '../broker/lovage-server.js';
+import { type LovageServer, withLovage } from '../broker/lovage-server.js';
 import { fill } from '../load/fill.js';
 import { LatencyHistogram, type LatencySummary } from '../load/latency-histogram.js';
 import { LoadProcess } from '../load/load-process.js';
@@ -75,9 +75,15 @@ export const priority: Scenario = {
   },
 };
 
-async function waitBehind(messages: number, options: BenchOptions): Promise<Wait> {
-  const { directory, build, seed, warmUpMs, windowMs } = options;
-  const server = await LovageServer.start({ directory, build });
+function waitBehind(messages: number, options: BenchOptions): Promise<Wait> {
+  return withLovage(options, (server) => waitOn(server, messages, options));
+}
+
+async function waitOn(
+  server: LovageServer,
+  messages: number,
+  { seed, warmUpMs, windowMs }: BenchOptions,
+): Promise<Wait> {
   const label = messages === 0 ? 'empty' : `${whole(messages)} of priority 0`;
   if (messages > 0) await fill(server, { queue: QUEUE, messages, priorities: 1, seed }, 'priority: filling the queue');
   const worker = standardConsumer([QUEUE], { ...WORKER, isStamped: true });
@@ -97,7 +103,6 @@ async function waitBehind(messages: number, options: BenchOptions): Promise<Wait
   const { latency } = await consumer.call('histograms');
   const { ready } = (await server.overview()).messages;
   await Promise.all([producer.close(), consumer.close()]);
-  await server.close();
   return {
     label,
     histogram: LatencyHistogram.of(latency!),

@@ -1,4 +1,4 @@
-import { LovageServer } from '../broker/lovage-server.js';
+import { type LovageServer, withLovage } from '../broker/lovage-server.js';
 import { fill } from '../load/fill.js';
 import { conditions } from '../report/conditions.js';
 import { mebibytes, percent, short, whole } from '../report/format.js';
@@ -55,8 +55,11 @@ export const recovery: Scenario = {
   },
 };
 
-async function after(messages: number, { directory, build, seed, rounds }: BenchOptions): Promise<Recovery> {
-  const server = await LovageServer.start({ directory, build });
+function after(messages: number, options: BenchOptions): Promise<Recovery> {
+  return withLovage(options, (server) => recoveriesOf(server, messages, options));
+}
+
+async function recoveriesOf(server: LovageServer, messages: number, { seed, rounds }: BenchOptions): Promise<Recovery> {
   if (messages > 0) await fill(server, { queue: QUEUE, messages, seed }, `recovery of ${whole(messages)}: publishing`);
   const readyMs: number[] = [];
   for (let round = 0; round < rounds; round++) {
@@ -65,6 +68,5 @@ async function after(messages: number, { directory, build, seed, rounds }: Bench
     if (ready !== messages) throw new Error(`Cannot find everything again: ${ready} messages, expected ${messages}`);
   }
   const journalBytes = (await server.overview()).journal.bytes;
-  await server.close();
   return { messages, journalBytes, readyMs };
 }

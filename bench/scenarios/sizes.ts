@@ -1,14 +1,8 @@
-import { LovageServer } from '../broker/lovage-server.js';
 import { STANDARD } from '../load/standard.js';
-import {
-  brokerMicros,
-  confirmedRate,
-  consumedRate,
-  runThroughput,
-  type ThroughputResult,
-} from '../load/throughput-run.js';
+import { brokerMicros, confirmedRate, consumedRate, type ThroughputResult } from '../load/throughput-run.js';
 import { conditions } from '../report/conditions.js';
 import { bytesText, mebibytes, short, whole } from '../report/format.js';
+import { freshRun } from './fresh-run.js';
 import type { BenchOptions, Scenario } from './scenario.js';
 
 const KIB = 1_024;
@@ -76,12 +70,8 @@ export const sizes: Scenario = {
 };
 
 async function ofSize(bytes: number, options: BenchOptions): Promise<OfSize> {
-  const { directory, build, seed, warmUpMs, windowMs } = options;
   const window = windowOf(bytes);
-  const server = await LovageServer.start({ directory, build });
-  const shape = { bytes, window, prefetch: window, seed, warmUpMs, windowMs };
-  const result = await runThroughput(server, shape, `sizes, ${bytesText(bytes)}`);
-  await server.close();
+  const result = await freshRun(options, { bytes, window, prefetch: window }, `sizes, ${bytesText(bytes)}`);
   return { bytes, window, result };
 }
 

@@ -1,8 +1,8 @@
-import { LovageServer } from '../broker/lovage-server.js';
-import { confirmedRate, consumedRate, runThroughput, type ThroughputResult } from '../load/throughput-run.js';
+import { confirmedRate, consumedRate, type ThroughputResult } from '../load/throughput-run.js';
 import { conditions } from '../report/conditions.js';
 import { mebibytes, percent, short, whole } from '../report/format.js';
 import { median, spread } from '../run/statistics.js';
+import { freshRun } from './fresh-run.js';
 import type { BenchOptions, Scenario } from './scenario.js';
 
 const PAIRS = [1, 4] as const;
@@ -63,13 +63,10 @@ export const throughput: Scenario = {
 };
 
 async function roundsWith(pairs: number, options: BenchOptions): Promise<ThroughputResult[]> {
-  const { rounds, seed, warmUpMs, windowMs, directory, build } = options;
   const results: ThroughputResult[] = [];
-  for (let round = 1; round <= rounds; round++) {
-    const server = await LovageServer.start({ directory, build });
-    const shape = { producers: pairs, consumers: pairs, seed, warmUpMs, windowMs };
-    results.push(await runThroughput(server, shape, `throughput ${pairs} x ${pairs}, round ${round} of ${rounds}`));
-    await server.close();
+  for (let round = 1; round <= options.rounds; round++) {
+    const label = `throughput ${pairs} x ${pairs}, round ${round} of ${options.rounds}`;
+    results.push(await freshRun(options, { producers: pairs, consumers: pairs }, label));
   }
   return results;
 }

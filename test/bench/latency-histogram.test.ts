@@ -40,8 +40,10 @@ describe('LatencyHistogram', () => {
     expect(LatencyHistogram.of(sent.encode()).summary()).toEqual(sent.summary());
   });
 
-  test('an empty one travels, too', () => {
-    expect(LatencyHistogram.of(new LatencyHistogram().encode()).count).toBe(0);
+  test('an empty one travels, too, and has no percentiles', () => {
+    const empty = LatencyHistogram.of(new LatencyHistogram().encode());
+    expect(empty.count).toBe(0);
+    expect(empty.percentileMs(50)).toBeNaN();
   });
 
   test('takes times below its range as 0 and above it as its end', () => {
