@@ -61,4 +61,4 @@ test('broker killed at any moment has every message it told of, byte by byte, an
   // The journals were cut into segments, which were copied forward and deleted.
   expect(moved).toBeGreaterThan(0);
   expect(deleted).toBeGreaterThan(10);
-});
+}, 600_000);
