@@ -1,4 +1,5 @@
 /** What must hold when a disk is opened after the run on it has ended, however it ended. */
+import assert from 'node:assert/strict';
 import { expect } from 'vitest';
 import { type FileJournal, openFileJournal } from '../../../server/journal/index.js';
 import { checkBody, DIRECTORY, type History, replayInto } from './lifetimes.js';
@@ -71,7 +72,8 @@ export function checkRecords({ journal, records }: Opened, history: History): nu
 export function checkLive({ journal, live }: Opened, records: readonly StoredRecord[]): void {
   const model = new LiveMessages();
   for (const record of records) model.apply(record);
-  expect([...live.places].sort(byId)).toEqual([...model.places].sort(byId));
+  assert.deepEqual([...live.places.keys()].sort(), [...model.places.keys()].sort(), 'other messages live');
+  for (const [id, place] of model.places) assert.deepEqual(live.places.get(id), place, `message ${id} lies elsewhere`);
   for (const id of live.places.keys()) checkBody(journal, live, id);
 }
 
@@ -111,8 +113,4 @@ export function differenceOf(found: readonly StoredRecord[], expected: readonly 
     if (!isSame) return `record ${index} at ${record.segment}:${record.bodyOffset} is not what was written there`;
   }
   return found.length === expected.length ? null : `${expected.length} records expected, ${found.length} found`;
-}
-
-function byId([a]: readonly [number, unknown], [b]: readonly [number, unknown]): number {
-  return a - b;
 }

@@ -56,9 +56,11 @@ describe('a crash', () => {
     }
   }, 240_000);
 
-  test('at any operation of the recovery from any crash does not either', async () => {
+  // Every operation of the recovery, but of the crashes before it only about a hundred, others with each seed.
+  test('at any operation of the recovery from another crash does not either', async () => {
     const random = new Random(seed);
-    for (let crashAt = 1; crashAt <= operations; crashAt += 1) {
+    const stride = Math.ceil(operations / 50);
+    for (let crashAt = random.whole(1, stride); crashAt <= operations; crashAt += random.whole(1, stride)) {
       const { disk, history } = await runUntil(crashAt);
       const [loss, second] = [random.pick(LOSSES), random.pick(LOSSES)];
       for (let secondAt = 1; ; secondAt += 1) {
