@@ -13,6 +13,8 @@ export interface HandmadeRecord {
 /** What stands in the header of a batch; each field has what a journal would write unless it is given. */
 export interface HandmadeBatch {
   readonly records?: readonly HandmadeRecord[];
+  /** Instead of records: bytes that need not be any. */
+  readonly raw?: Buffer;
   readonly flags?: number;
   readonly durableNumber?: number;
   readonly number?: number;
@@ -50,10 +52,10 @@ export class HandmadeLog {
   }
 
   /** Opens the next segment. */
-  roll(): void {
+  roll(version = 1): void {
     const header = Buffer.alloc(64);
     header.write('LOVAGEJ\n', 'latin1');
-    header.writeUInt32LE(1, 8);
+    header.writeUInt32LE(version, 8);
     header.writeUInt32LE(this.segments.length + 1, 12);
     this.id.copy(header, 16);
     header.writeUInt32LE(crc32(header.subarray(0, 60)), 60);
@@ -77,7 +79,7 @@ export class HandmadeLog {
   /** The bytes of the batch that would come next. */
   batch(batch: HandmadeBatch = {}): Buffer {
     const records = batch.records ?? [];
-    const body = Buffer.concat(records.map(recordBytes));
+    const body = batch.raw ?? Buffer.concat(records.map(recordBytes));
     const header = Buffer.alloc(52);
     const number = batch.number ?? this.number + 1;
     header.write('LvB1', 'latin1');
