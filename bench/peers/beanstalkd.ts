@@ -12,6 +12,7 @@ export const beanstalkd: Peer = {
   hasPriorities: true,
   program: 'beanstalkd',
   debianPackage: 'beanstalkd',
+  client: null,
   settings:
     'Binlog with -f 0; puts are pipelined on one connection, 16 connections reserve and delete (a driver of 100 lines).',
   async start(parent) {

@@ -13,6 +13,7 @@ export const bullmq: Peer = {
   hasPriorities: false,
   program: 'redis-server',
   debianPackage: 'redis-server',
+  client: 'bullmq',
   settings:
     'Redis with appendonly and appendfsync always; jobs of one turn are added with addBulk, finished ones are removed, 200 jobs at once in a worker; without priorities, which make it slower.',
   async start(parent) {

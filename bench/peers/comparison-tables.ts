@@ -44,7 +44,16 @@ export function peerTables(
     },
     {
       title: 'Systems, in the throughput runs',
-      head: ['system', 'version', 'priorities', 'server cores', 'producer cores', 'consumer cores', 'server MiB'],
+      head: [
+        'system',
+        'version',
+        'client',
+        'priorities',
+        'server cores',
+        'producer cores',
+        'consumer cores',
+        'server MiB',
+      ],
       rows: all.map(systemRow),
     },
   ];
@@ -126,6 +135,7 @@ function systemRow({ competitor, versions, throughput }: Measured): string[] {
   return [
     competitor.title,
     [...versions].join(', '),
+    competitor.client,
     competitor.hasPriorities ? 'yes' : 'no',
     short(median(throughput.map(({ broker }) => broker.cores ?? Number.NaN))),
     short(median(throughput.map(({ groups }) => groups.producers.cores))),

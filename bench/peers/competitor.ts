@@ -4,6 +4,7 @@ import type { LatencyResult } from '../load/latency-run.js';
 import type { Server } from '../load/server.js';
 import type { ThroughputResult } from '../load/throughput-run.js';
 import type { BenchOptions } from '../scenarios/scenario.js';
+import { libraryVersion } from './installed.js';
 import type { Peer } from './peer.js';
 
 export interface Competitor {
@@ -11,6 +12,8 @@ export interface Competitor {
   /** What a confirm means. */
   readonly durability: string;
   readonly hasPriorities: boolean;
+  /** Client library and its version. */
+  readonly client: string;
   readonly settings: string;
   start(): Promise<Server>;
 }
@@ -28,11 +31,13 @@ export function lovageCompetitor({ directory, build }: BenchOptions): Competitor
     title: 'Lovage',
     durability: 'sync before confirm',
     hasPriorities: true,
+    client: `@lovage/client ${libraryVersion('@lovage/client')}`,
     settings: '--sync always, priorities 0-9.',
     start: () => LovageServer.start({ directory, build }),
   };
 }
 
 export function competitorOf(peer: Peer, { directory }: BenchOptions): Competitor {
-  return { ...peer, start: () => peer.start(directory) };
+  const client = peer.client === null ? 'of our own' : `${peer.client} ${libraryVersion(peer.client)}`;
+  return { ...peer, client, start: () => peer.start(directory) };
 }

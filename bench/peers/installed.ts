@@ -1,7 +1,8 @@
 /** What of the peers is on this machine. */
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
+import { ROOT } from '../broker/build.js';
 
 /** Debian keeps servers where the PATH of plain users does not lead. */
 const MORE_PLACES = ['/usr/sbin', '/usr/local/sbin'] as const;
@@ -21,6 +22,13 @@ export function packageVersion(name: string): string {
   } catch {
     return 'unknown';
   }
+}
+
+/** Version of an npm package that a driver here is built on. */
+export function libraryVersion(name: string): string {
+  const places = ['bench/node_modules', 'node_modules'].map((place) => join(ROOT, place, name, 'package.json'));
+  const found = places.find((path) => existsSync(path));
+  return found === undefined ? 'unknown' : (JSON.parse(readFileSync(found, 'utf8')) as { version: string }).version;
 }
 
 function isExecutable(path: string): boolean {

@@ -13,6 +13,7 @@ export const jetstream: Peer = {
   hasPriorities: false,
   program: 'nats-server',
   debianPackage: 'nats-server',
+  client: '@nats-io/jetstream',
   settings:
     'File storage, work-queue retention, one durable consumer with explicit acknowledgement and max_ack_pending as the prefetch (@nats-io/jetstream).',
   async start(parent) {

@@ -12,6 +12,8 @@ export interface Peer {
   /** Program that must be there, and the Debian package that it comes with. */
   readonly program: string;
   readonly debianPackage: string;
+  /** The npm package that talks to it, null for a driver of our own. */
+  readonly client: string | null;
   /** What was chosen, and why; one sentence. */
   readonly settings: string;
   /** Starts the server on a free port of 127.0.0.1 with a temporary directory. */

@@ -16,7 +16,7 @@ const USER = 'rabbitmq';
 
 type QueueKind = 'classic' | 'quorum';
 
-const COMMON = { program: SCRIPT, debianPackage: 'rabbitmq-server' } as const;
+const COMMON = { program: SCRIPT, debianPackage: 'rabbitmq-server', client: 'amqplib' } as const;
 
 export const rabbitmqClassic: Peer = {
   ...COMMON,

@@ -103,10 +103,11 @@ function limitOf(lovage: Measured, label: string, options: BenchOptions): Promis
 }
 
 function dataOf({ competitor, versions, throughput, latency }: Measured): unknown {
-  const { title, durability, settings } = competitor;
+  const { title, durability, client, settings } = competitor;
   return {
     title,
     versions: [...versions],
+    client,
     durability,
     settings,
     throughput,

@@ -10,6 +10,7 @@ function measured(title: string, rates: readonly number[], latencyMs: number): M
       title,
       durability: 'sync before confirm',
       hasPriorities: false,
+      client: 'a-client 1.0',
       settings: '',
       start: () => Promise.reject(new Error('not in this test')),
     },
