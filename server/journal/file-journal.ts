@@ -198,6 +198,7 @@ export class FileJournal implements Journal {
 
   prepare(): boolean {
     assert(this.#isLive, 'a journal is replayed before it is written to');
+    assert(this.#closing === null, 'a closed journal is not written to');
     if (this.#stager.count > 0) return false;
     if (this.#stager.isSealed) this.#stager.roll();
     return this.#stager.isAtSegmentStart;
@@ -220,6 +221,8 @@ export class FileJournal implements Journal {
     assert(!this.#isCommitting, 'one commit at a time');
     if (this.#pipeline.hasFailed) return NEVER;
     if (this.#stager.count === 0) return Promise.resolve();
+    // Its descriptors may be those of other files by now.
+    assert(this.#closing === null, 'a closed journal is not written to');
     this.#isCommitting = true;
     return this.#commit(this.#stager.close(0));
   }
@@ -339,7 +342,7 @@ export class FileJournal implements Journal {
       if (this.#isLive) await this.#finish();
     } finally {
       this.#supply.close();
-      this.#files.release(Number.POSITIVE_INFINITY);
+      this.#files.close();
       this.#lock.release();
     }
   }

@@ -106,6 +106,9 @@ export interface Journal {
   hasRoom(bytes: number): boolean;
 
   stats(): JournalStats;
-  /** Waits for the commit under way, commits what is staged, writes the clean-stop record, syncs, releases the lock. Idempotent. */
+  /**
+   * Waits for the commit under way, commits what is staged, writes the clean-stop record, syncs, releases the lock. Idempotent. Afterwards
+   * nothing is staged, committed or read any more: that is a programmer's error, and throws where it would touch a file.
+   */
   close(): Promise<void>;
 }

@@ -26,6 +26,7 @@ export class MemoryJournal implements Journal {
   readonly #ends: number[] = [];
   #batches = 0;
   #records = 0;
+  #isClosed = false;
 
   constructor(options: MemoryJournalOptions = {}) {
     this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
@@ -39,6 +40,7 @@ export class MemoryJournal implements Journal {
   }
 
   prepare(): boolean {
+    assert(!this.#isClosed, 'a closed journal is not written to');
     if (this.stagedBytes > 0) return false;
     if (this.#stager.end >= this.#segmentBytes) this.#roll();
     return this.#stager.end === 0;
@@ -60,6 +62,7 @@ export class MemoryJournal implements Journal {
 
   async commit(): Promise<void> {
     if (this.stagedBytes === 0) return;
+    assert(!this.#isClosed, 'a closed journal is not written to');
     this.#batches += 1;
     this.#start = this.#stager.end;
     this.#durableSegment = this.#stager.segment;
@@ -136,7 +139,9 @@ export class MemoryJournal implements Journal {
   }
 
   async close(): Promise<void> {
+    if (this.#isClosed) return;
     await this.commit();
+    this.#isClosed = true;
   }
 
   #roll(): void {

@@ -1,11 +1,19 @@
 /** What the broker asks of a journal, asked of each one there is. */
 import { describe, expect, test } from 'vitest';
+import { BLOCK_BYTES } from '../../server/journal/block-cache.js';
+import { CHUNK_BYTES } from '../../server/journal/chunk-cache.js';
 import { type Journal, MemoryJournal, openFileJournal } from '../../server/journal/index.js';
 import { Random, seedOf } from '../support/random.js';
 import { tempDirectory } from '../support/temp-directory.js';
 
 const SEGMENT_BYTES = 64 * 1024;
+const BLOCK = BLOCK_BYTES;
+const CHUNK = CHUNK_BYTES;
 const random = new Random(seedOf('journal contract'));
+
+function fail(error: Error): never {
+  throw error;
+}
 
 const KINDS: readonly (readonly [string, () => Promise<Journal>])[] = [
   [
@@ -16,9 +24,7 @@ const KINDS: readonly (readonly [string, () => Promise<Journal>])[] = [
         segmentBytes: SEGMENT_BYTES,
         // Small, so that most of what is read comes from the files.
         cacheBytes: 1_048_576,
-        onFatal: (error) => {
-          throw error;
-        },
+        onFatal: fail,
       }),
   ],
   ['MemoryJournal', async () => new MemoryJournal({ segmentBytes: SEGMENT_BYTES })],
@@ -70,6 +76,28 @@ describe.each(KINDS)('%s', (_, open) => {
     await journal.close();
   });
 
+  test('gives back bodies that are larger than a block, a chunk or a segment, whole and in part', async () => {
+    const journal = await opened();
+    const staged: Staged[] = [];
+    for (const length of [BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, CHUNK - 1, CHUNK + 1, 2.5 * CHUNK]) {
+      staged.push(stage(journal, Buffer.alloc(length, `${length} and so on `)));
+      if (random.next() < 0.7) await journal.commit();
+    }
+    for (const { segment, offset, body } of [...staged, ...staged]) {
+      expect(Buffer.compare(journal.read(segment, offset, body.length), body)).toBe(0);
+      for (let count = 0; count < 20; count += 1) {
+        const from = random.whole(0, body.length - 1);
+        const to = random.whole(from, Math.min(body.length, from + random.pick([20, BLOCK, CHUNK])));
+        const part = body.subarray(from, to);
+        expect(Buffer.compare(journal.read(segment, offset + from, part.length), part)).toBe(0);
+        const target = new Uint8Array(part.length);
+        journal.copyTo(segment, offset + from, part.length, target, 0);
+        expect(Buffer.compare(target, part)).toBe(0);
+      }
+    }
+    await journal.close();
+  });
+
   test('has a record durable when its commit is done, and not before', async () => {
     const journal = await opened();
     const first = stage(journal, Buffer.from('first'));
@@ -106,12 +134,14 @@ describe.each(KINDS)('%s', (_, open) => {
     const journal = await opened();
     const staged = await filled(journal);
     const ofTwo = staged.filter(({ segment }) => segment === 2);
-    const seen: Staged[] = [];
+    const seen: unknown[] = [];
     await journal.replaySegment(2, ({ type, body, segment, bodyOffset }) => {
-      seen.push({ type, segment, offset: bodyOffset, body: new Uint8Array(body) });
+      seen.push([type, segment, bodyOffset, Buffer.from(body).toString('base64')]);
       return true;
     });
-    expect(seen).toEqual(ofTwo.map((record) => ({ ...record, body: new Uint8Array(record.body) })));
+    expect(seen).toEqual(
+      ofTwo.map(({ type, segment, offset, body }) => [type, segment, offset, Buffer.from(body).toString('base64')]),
+    );
     let visits = 0;
     await journal.replaySegment(2, () => {
       visits += 1;
@@ -145,6 +175,37 @@ describe.each(KINDS)('%s', (_, open) => {
     stage(journal, Buffer.from('last'));
     await Promise.all([journal.close(), journal.close()]);
     expect(journal.stats().records).toBe(1);
+    await journal.close();
+    expect(journal.stats()).toMatchObject({ records: 1, segments: 1 });
+  });
+
+  test('takes nothing any more when it is closed', async () => {
+    const journal = await opened();
+    stage(journal, Buffer.from('first'));
+    await journal.commit();
+    await journal.close();
+    expect(() => journal.prepare()).toThrow('a closed journal is not written to');
+    await journal.commit();
+    journal.stage(1, Buffer.of(1));
+    await expect((async () => journal.commit())()).rejects.toThrow('a closed journal is not written to');
+    await journal.reclaim(2);
+    expect(journal.firstSegment).toBe(1);
+  });
+
+  test('counts what it holds', async () => {
+    const journal = await opened();
+    const staged = await filled(journal);
+    const sumOf = (): number => {
+      let sum = 0;
+      for (let segment = 1; segment <= journal.stagedSegment; segment += 1) sum += journal.segmentBytes(segment);
+      return sum;
+    };
+    expect(journal.stats()).toMatchObject({ records: staged.length, segments: journal.stagedSegment });
+    expect(journal.stats().bytes).toBe(sumOf());
+    expect(sumOf()).toBeGreaterThan(staged.reduce((sum, { body }) => sum + body.length, 0));
+    await journal.reclaim(3);
+    expect(journal.stats()).toMatchObject({ segments: journal.stagedSegment - 2, bytes: sumOf() });
+    await journal.close();
   });
 });
 
@@ -154,9 +215,7 @@ test('a FileJournal replays what it was given, in order, in the next process', a
     openFileJournal({
       directory,
       segmentBytes: SEGMENT_BYTES,
-      onFatal: (error) => {
-        throw error;
-      },
+      onFatal: fail,
     });
   const written: string[] = [];
   for (let round = 0; round < 4; round += 1) {
@@ -182,4 +241,49 @@ test('a FileJournal replays what it was given, in order, in the next process', a
     }
     await journal.close();
   }
+});
+
+test('a FileJournal replays what was left by a reclaim, in the next process', async () => {
+  const directory = tempDirectory();
+  const options = { directory, segmentBytes: SEGMENT_BYTES, onFatal: fail };
+  const journal = await openFileJournal(options);
+  for (let count = 0; journal.stagedSegment < 5; count += 1) {
+    journal.prepare();
+    journal.stage(1, Buffer.of(count), new Uint8Array(10_000));
+    await journal.commit();
+  }
+  const kept: number[] = [];
+  for (const segment of [3, 4])
+    await journal.replaySegment(segment, ({ head }) => {
+      kept.push(head[0]!);
+      return true;
+    });
+  await journal.reclaim(3);
+  const before = journal.stats();
+  await journal.close();
+
+  const again = await openFileJournal(options);
+  const replayed: number[] = [];
+  await again.replay(({ head }) => replayed.push(head[0]!));
+  expect(again.firstSegment).toBe(3);
+  expect(replayed.slice(0, kept.length)).toEqual(kept);
+  expect(again.stats()).toMatchObject({ segments: before.segments, records: replayed.length });
+  await again.close();
+});
+
+test('a FileJournal that is closed opens no file to read from', async () => {
+  const journal = await openFileJournal({
+    directory: tempDirectory(),
+    segmentBytes: SEGMENT_BYTES,
+    cacheBytes: CHUNK,
+    onFatal: fail,
+  });
+  const places: number[] = [];
+  while (journal.stagedSegment < 3) {
+    journal.prepare();
+    places.push(journal.stage(1, Buffer.of(1), new Uint8Array(1_000)));
+    await journal.commit();
+  }
+  await journal.close();
+  expect(() => journal.read(1, places[0]!, 1_000)).toThrow('a closed journal is not read');
 });
