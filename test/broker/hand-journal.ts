@@ -44,6 +44,7 @@ export class HandJournal implements Journal {
   readonly #memory: MemoryJournal;
   readonly #buffer = new OneBuffer();
   #batch = 1;
+  #isPrepared = false;
   #commit: Commit | null = null;
   #hasFailed = false;
   #durable = { segment: 1, end: 0 };
@@ -90,10 +91,12 @@ export class HandJournal implements Journal {
   }
 
   prepare(): boolean {
+    this.#isPrepared = true;
     return this.#memory.prepare();
   }
 
   stage(type: number, head: Uint8Array, body: Uint8Array = new Uint8Array(0)): number {
+    if (!this.#isPrepared) throw new Error('Cannot stage: a batch begins without prepare()');
     const bodyOffset = this.#memory.stage(type, head, body);
     const segment = this.#memory.stagedSegment;
     this.staged.push({ type, head: head.slice(), body: body.slice(), segment, bodyOffset, batch: this.#batch });
@@ -112,6 +115,7 @@ export class HandJournal implements Journal {
     if (this.#commit !== null) throw new Error('Cannot commit: a commit is under way, expected none');
     if (this.#hasFailed) return new Promise(() => undefined);
     if (this.stagedBytes === 0) return Promise.resolve();
+    this.#isPrepared = false;
     const segment = this.stagedSegment;
     const committed = new Promise<void>((done) => {
       this.#commit = { batch: this.#batch++, segment, end: this.#memory.segmentBytes(segment), done };
