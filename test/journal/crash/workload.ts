@@ -80,6 +80,8 @@ export class Workload {
     try {
       const journal = await this.#open();
       for (let step = 0; step < STEPS; step += 1) await this.#step(journal);
+      // An error of the background is told by now.
+      for (let turns = 0; turns < 5; turns += 1) await turn();
       this.outcome.hadFailed = this.#disk.hasFailed;
       await Promise.race([journal.close(), this.#fatal.happened]);
       this.outcome.isClosed = this.outcome.fatals === 0;
