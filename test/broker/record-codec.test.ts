@@ -1,0 +1,210 @@
+/** Records as bytes and back: of every type, from bytes that become something else, and as people read them. */
+import { parseQueueSettings } from '@lovage/protocol';
+import { describe, expect, test } from 'vitest';
+import {
+  describeRecord,
+  encodeMoveHead,
+  encodePublishHead,
+  encodeRecord,
+  RECORD_TYPES,
+  RecordReader,
+  recordTypeName,
+} from '../../server/broker/record-codec.js';
+import type { CheckpointRecord, JournalRecord, MoveRecord, PublishRecord } from '../../server/engine/record.js';
+import type { ReplayedRecord } from '../../server/journal/journal.js';
+import { OneBuffer } from '../engine/one-buffer.js';
+import { payloadOf, publishBatch } from '../engine/publish-batch.js';
+
+type Bodiless = Exclude<JournalRecord, PublishRecord | MoveRecord>;
+
+const settings = parseQueueSettings({ defaultPriority: 7, messageTtlMs: 60_000 });
+
+const CHECKPOINT: CheckpointRecord = {
+  type: 'checkpoint',
+  timeMs: 1_795_440_650_333,
+  nextId: 2 ** 40,
+  nextSession: 12,
+  queues: [
+    { index: 0, namespace: 'default', name: 'a', settings, isPaused: true, dedup: [] },
+    {
+      index: 4,
+      namespace: 'other',
+      name: 'a',
+      settings,
+      isPaused: false,
+      dedup: [
+        ['first', 17, 1_000],
+        ['second', 18, 1_001],
+      ],
+    },
+  ],
+  sessions: [{ type: 'session', session: 3, key: 'key', namespace: 'other', producer: null }],
+  producers: [{ namespace: 'default', name: 'p', lastSeq: 9, confirmedSeq: 4, usedMs: 5_000, ranges: [5, 5, 100] }],
+};
+
+const RECORDS: readonly Bodiless[] = [
+  { type: 'settle', reason: 'acked', ids: [1, 1, 2 ** 40, 3] },
+  { type: 'settle', reason: 'dropped', ids: [7, 1] },
+  { type: 'settle', reason: 'expired', ids: [8, 1] },
+  { type: 'settle', reason: 'purged', ids: [] },
+  { type: 'start', session: 3, entries: [17, 1, 1, 18, 2, 1] },
+  { type: 'session', session: 3, key: 'secret', namespace: 'default', producer: 'p' },
+  { type: 'session', session: 4, key: 'other', namespace: 'default', producer: null },
+  { type: 'session-end', session: 3 },
+  { type: 'return', entries: [17, 2, 0, 18, 65_535, 1_795_440_650_333] },
+  { type: 'queue', timeMs: 1_795_440_650_333, index: 99_999, namespace: 'default', name: 'sms/eu.1', settings },
+  { type: 'queue-delete', index: 0 },
+  { type: 'queue-pause', index: 5, isPaused: true },
+  { type: 'ids', below: 2 ** 50 },
+  CHECKPOINT,
+];
+
+function replayed(record: Bodiless): ReplayedRecord {
+  return { ...encodeRecord(record), segment: 3, bodyOffset: 500 };
+}
+
+const batch = publishBatch({
+  firstSeq: 4,
+  messages: [
+    { queue: 'a', body: 'first', priority: 9, dedupKey: 'k' },
+    { queue: 'b', body: 'second', delayMs: 50 },
+  ],
+});
+const PUBLISH: PublishRecord = {
+  type: 'publish',
+  timeMs: 1_000,
+  baseId: 17,
+  namespace: 'default',
+  producer: 'p',
+  exceptions: [1, 0],
+  batch,
+  segment: 3,
+  offset: 500,
+};
+
+function replayedPublish(): ReplayedRecord {
+  const head = encodePublishHead(PUBLISH);
+  return { type: RECORD_TYPES.publish, head, body: batch.bytes.slice(), segment: 3, bodyOffset: 500 };
+}
+
+const MOVE: MoveRecord = {
+  type: 'move',
+  messages: [
+    {
+      id: 5,
+      queue: 0,
+      priority: 9,
+      attempts: 2,
+      dueMs: 0,
+      expiryMs: 99,
+      session: 3,
+      tag: 7,
+      consumerId: 1,
+      offset: 0,
+      length: 3,
+    },
+    {
+      id: 6,
+      queue: 4,
+      priority: 0,
+      attempts: 0,
+      dueMs: 88,
+      expiryMs: 0,
+      session: 0,
+      tag: 0,
+      consumerId: 0,
+      offset: 3,
+      length: 2,
+    },
+  ],
+  body: Buffer.from('abcde'),
+  segment: 3,
+  offset: 500,
+};
+
+describe('record codec', () => {
+  for (const [i, record] of RECORDS.entries()) {
+    test(`reads back what it wrote: ${record.type} ${i}`, () => {
+      const read = new OneBuffer().show(replayed(record), (shown) => new RecordReader().read(shown));
+      // The buffer holds something else by now.
+      expect(read).toEqual(record);
+    });
+  }
+
+  test('reads back a publish, with its messages where they lie', () => {
+    const reader = new RecordReader();
+    const record = reader.read(replayedPublish()) as PublishRecord;
+    expect(record).toMatchObject({ ...PUBLISH, batch: { count: 2, firstSeq: 4, targets: ['a', 'b'] } });
+    expect([...record.batch.priority.slice(0, 2)]).toEqual([9, -1]);
+    expect(payloadOf(record.batch, 1)).toEqual(payloadOf(batch, 1));
+  });
+
+  test('reads a publish that is larger than what clients may send today', () => {
+    const large = publishBatch({
+      firstSeq: 1,
+      bodyBytesMax: 2 ** 30,
+      messages: [{ queue: 'a', body: 'x'.repeat(20_000_000) }],
+    });
+    const record = { ...replayedPublish(), body: large.bytes };
+    expect((new RecordReader().read(record) as PublishRecord).batch.problem).toBeNull();
+  });
+
+  test('reads back messages that were moved', () => {
+    const record = {
+      type: RECORD_TYPES.move,
+      head: encodeMoveHead(MOVE),
+      body: MOVE.body,
+      segment: 3,
+      bodyOffset: 500,
+    };
+    expect(new RecordReader().read(record)).toEqual(MOVE);
+  });
+
+  test('reads back a checkpoint of more keys than one value may hold', () => {
+    const dedup = Array.from({ length: 250_000 }, (_, i) => [`key ${i}`, i + 1, 1_000 + i] as const);
+    const ranges = Array.from({ length: 65_536 * 3 }, (_, i) => i + 1);
+    const record: CheckpointRecord = {
+      ...CHECKPOINT,
+      queues: [{ ...CHECKPOINT.queues[0]!, dedup }, CHECKPOINT.queues[1]!],
+      producers: [{ ...CHECKPOINT.producers[0]!, ranges }, CHECKPOINT.producers[0]!],
+    };
+    const { head } = encodeRecord(record);
+    // The head names its parts: there are many.
+    expect(head.length).toBeGreaterThan(100);
+    expect(new RecordReader().read(replayed(record))).toEqual(record);
+  });
+
+  test('refuses a type that a later version may have written', () => {
+    expect(() => new RecordReader().read({ ...replayed(RECORDS[0]!), type: 77 })).toThrow(/type 77.*later version/);
+  });
+
+  test('refuses a head that is none', () => {
+    const [settle] = RECORDS;
+    expect(() => new RecordReader().read({ ...replayed(settle!), head: Buffer.from([0xc1]) })).toThrow();
+    expect(() => new RecordReader().read({ ...replayedPublish(), body: Buffer.from([0x93, 3]) })).toThrow();
+  });
+
+  test('names its types, and describes a publish without its bodies', () => {
+    expect(Object.entries(RECORD_TYPES).every(([name, number]) => recordTypeName(number) === name)).toBe(true);
+    expect(recordTypeName(77)).toBe('77');
+    expect(describeRecord(replayedPublish())).toEqual({
+      segment: 3,
+      offset: 500,
+      type: 'publish',
+      timeMs: 1_000,
+      baseId: 17,
+      count: 2,
+      targets: ['a', 'b'],
+      namespace: 'default',
+      producer: 'p',
+      exceptions: [1, 0],
+      bytes: batch.bytes.length,
+    });
+    expect(describeRecord(replayed({ type: 'session-end', session: 3 }))).toEqual({
+      segment: 3,
+      offset: 500,
+      type: 'session-end',
+      session: 3,
+    });
+  });
+});
