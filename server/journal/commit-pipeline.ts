@@ -223,7 +223,8 @@ export class CommitPipeline {
     try {
       await supply.current.file.datasync();
       this.#syncs += 1;
-      if (!this.#hasFailed) position.synced(number);
+      // Syncs come back in any order: a later commit's may have been faster.
+      if (!this.#hasFailed && number > position.syncedNumber) position.synced(number);
     } catch (error) {
       this.fail(error as Error);
     }
