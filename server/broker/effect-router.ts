@@ -44,6 +44,8 @@ export class EffectRouter implements EffectSink {
   #isFlushing = false;
   /** Records staged since the last `seal`. */
   #staged = 0;
+  /** Messages below this number were published before the last `seal`. */
+  #sealedBelow = 0;
   /** What the last `open` found. */
   lastOpened: Opened | null = null;
   /** Messages refused since start. */
@@ -80,6 +82,7 @@ export class EffectRouter implements EffectSink {
     this.committing = sealed;
     this.#isCommitting = true;
     this.#staged = 0;
+    this.#sealedBelow = this.#state.nextId;
     if (this.#ids === 'gathering') this.#ids = 'committing';
   }
 
@@ -93,9 +96,10 @@ export class EffectRouter implements EffectSink {
     this.safe = safe;
   }
 
-  /** Sends what rests on the batch that was committed last. */
+  /** Sends what rests on the batch that was committed last. What rests on nothing was decided before that and goes first: deliveries keep their order. */
   release(): void {
     const { safe } = this;
+    if (safe.length > 0) this.flushNow();
     for (const outlet of safe) outlet.flush(outlet.safe);
     safe.length = 0;
   }
@@ -206,12 +210,18 @@ export class EffectRouter implements EffectSink {
     if ((table.flags[slot]! & FLAG.REDELIVERED) !== 0) return this.#bucket(session);
     // The id of a message in memory is safe to be seen once it can be given to no other after a restart.
     const isSafe = isMemory ? this.#ids === 'safe' : this.#journal.isDurable(table.segment[slot]!, table.offset[slot]!);
-    return isSafe ? this.#nowBucket(session) : this.#bucket(session);
+    if (isSafe) return this.#nowBucket(session);
+    // Not a batch later than its own: the next of its queue may have gone out by then.
+    const isSealed = this.#isCommitting && !isMemory && table.id[slot]! < this.#sealedBelow;
+    return isSealed ? this.#committingBucket(session) : this.#bucket(session);
   }
 
   #bucket(session: number): Bucket | undefined {
     if (this.#staged > 0) return this.#gatheringBucket(session);
-    if (!this.#isCommitting) return this.#nowBucket(session);
+    return this.#isCommitting ? this.#committingBucket(session) : this.#nowBucket(session);
+  }
+
+  #committingBucket(session: number): Bucket | undefined {
     const outlet = this.#outlets.get(session);
     if (outlet === undefined) return undefined;
     if (!outlet.isListedCommitting) {
