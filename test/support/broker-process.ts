@@ -19,6 +19,8 @@ export interface BrokerProcessOptions {
   /** What stands before `node`: strace and its words. */
   readonly wrapper?: readonly string[];
   readonly variables?: Readonly<Record<string, string>>;
+  /** Told of the process when it has been spawned, before it is ready: for killing it while it starts. */
+  readonly onSpawn?: (broker: BrokerProcess) => void;
 }
 
 /** How a process ended: one of the two is null. */
@@ -75,6 +77,7 @@ export class BrokerProcess {
     const words = ['start', '--port', '0', '--data-dir', dataDir, '--json', ...(options.flags ?? [])];
     const broker = new BrokerProcess(dataDir, launch(words, options));
     atEnd(() => broker.kill().then(() => undefined));
+    options.onSpawn?.(broker);
     await within(broker.#ready(), () => `the broker's ready line; its log so far:\n${broker.log}`);
     return broker;
   }
@@ -118,7 +121,10 @@ export class BrokerProcess {
 
   /** Any document of the HTTP API. */
   async get<T>(path: string): Promise<T> {
-    const answer = await fetch(`${this.#url.replace('ws:', 'http:')}${path}`);
+    const answer = await fetch(`${this.#url.replace('ws:', 'http:')}${path}`).catch((cause: unknown) => {
+      const end = this.#ended === null ? 'the broker runs' : `the broker ended with ${JSON.stringify(this.#ended)}`;
+      throw new Error(`GET ${path}: no answer; ${end}; its log so far:\n${this.log}`, { cause });
+    });
     if (!answer.ok) throw new Error(`GET ${path}: ${answer.status} ${await answer.text()}`);
     return (await answer.json()) as T;
   }
