@@ -23,8 +23,9 @@ export function addScenarios(program: Command): void {
 /** One after the other. What fails is told, and the rest goes on. */
 async function measure(named: readonly Scenario[] | undefined, flags: ScenariosFlags): Promise<number> {
   const options = benchOptionsOf(flags, flags.full === true);
-  const chosen = SCENARIOS.filter((scenario) => named?.includes(scenario) ?? true);
-  const report = reportOn(named === undefined ? 'all' : chosen.map(({ name }) => name).join('-'), flags);
+  const isAll = named === undefined || named.length === 0;
+  const chosen = SCENARIOS.filter((scenario) => isAll || named.includes(scenario));
+  const report = reportOn(isAll ? 'all' : chosen.map(({ name }) => name).join('-'), flags);
   const failed: string[] = [];
   const startMs = performance.now();
   for (const scenario of chosen) {
@@ -39,7 +40,7 @@ async function measure(named: readonly Scenario[] | undefined, flags: ScenariosF
   }
   report.end();
   process.stdout.write(`\nTook ${short((performance.now() - startMs) / 60_000)} min.`);
-  if (named === undefined) process.stdout.write(` ${NOT_HERE}`);
+  if (isAll) process.stdout.write(` ${NOT_HERE}`);
   process.stdout.write('\n');
   if (failed.length > 0) note(`Failed: ${failed.join(', ')}`);
   return failed.length > 0 ? 1 : 0;

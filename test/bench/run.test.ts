@@ -91,8 +91,8 @@ describe('the bench', () => {
     }
   });
 
-  test('ends its processes and removes its data on SIGINT', async () => {
-    const run = new BenchRun('throughput', '--seconds', '60', '--warm-up', '0.1', '--rounds', '1');
+  test('without a name begins with the first scenario; on SIGINT it ends its processes and removes its data', async () => {
+    const run = new BenchRun('--seconds', '60', '--warm-up', '0.1', '--rounds', '1');
     await run.says('throughput 1 x 1');
     expect(readdirSync(run.data)).toHaveLength(1);
     run.kill('SIGINT');
