@@ -11,6 +11,10 @@ import type { OpenMode, Storage, StorageFile, StorageLock } from '../../../serve
 import type { Random } from '../../support/random.js';
 
 const SECTOR_BYTES = 512;
+/** Files take up whole blocks. */
+const BLOCK_BYTES = 4096;
+/** What is free on a disk without a capacity. */
+const PLENTY_BYTES = 2 ** 40;
 
 /** What becomes of one piece that was not synced; `mixed` is any of them, piece by piece. */
 export type Loss = 'lost' | 'kept' | 'torn' | 'mixed';
@@ -44,6 +48,11 @@ class Inode {
   /** The first `count` changes have reached the disk. */
   synced(count: number): void {
     for (const change of this.changes.splice(0, count)) this.safe = changed(this.safe, change);
+  }
+
+  /** A sync has failed: the first `count` changes can still be read, and no later sync will write them (rule W1). */
+  forgotten(count: number): void {
+    this.changes.splice(0, count);
   }
 
   after(random: Random, loss: Loss): Buffer {
@@ -103,6 +112,8 @@ export interface Failure {
   readonly nth: number;
   /** A code of the system; `short` writes half and says so. */
   readonly code: 'EIO' | 'ENOSPC' | 'short';
+  /** A `datasync` that fails: the kernel holds what it could not write for written. */
+  readonly forgets?: true;
 }
 
 export class SimulatedDisk implements Storage {
@@ -120,6 +131,8 @@ export class SimulatedDisk implements Storage {
   failure: Failure | null = null;
   /** Whether `failure` has come. */
   hasFailed = false;
+  /** Room for files; a write takes what is left of it and says so, as a real disk does. */
+  capacityBytes = Number.POSITIVE_INFINITY;
 
   /** How often a call was made. */
   count(call: Call): number {
@@ -130,9 +143,25 @@ export class SimulatedDisk implements Storage {
     this.#isCrashed = true;
   }
 
-  /** What the next process finds. */
+  /** The process has died, the machine has not: the next one finds everything that was written, synced or not. */
+  restart(): void {
+    this.#isCrashed = false;
+    this.#isLocked = false;
+    this.crashAt = Number.POSITIVE_INFINITY;
+    this.failure = null;
+  }
+
+  /** Bytes that the files take up. */
+  get usedBytes(): number {
+    let blocks = 0;
+    for (const { live } of this.#files.values()) blocks += Math.ceil(live.length / BLOCK_BYTES);
+    return blocks * BLOCK_BYTES;
+  }
+
+  /** What the next process finds after the machine has died. */
   image(random: Random, loss: Loss): SimulatedDisk {
     const disk = new SimulatedDisk();
+    disk.capacityBytes = this.capacityBytes;
     for (const directory of this.#directories) disk.#directories.add(directory);
     const names = new Map(this.#safe);
     for (const { path, inode } of this.#entries) {
@@ -233,7 +262,7 @@ export class SimulatedDisk implements Storage {
 
   freeBytes(): number {
     this.#alive();
-    return 2 ** 40;
+    return Math.min(PLENTY_BYTES, Math.max(0, this.capacityBytes - this.usedBytes));
   }
 
   lock(directory: string, mode: 'exclusive' | 'shared'): StorageLock {
@@ -248,7 +277,10 @@ export class SimulatedDisk implements Storage {
 
   #file(inode: Inode): StorageFile {
     const write = (bytes: Buffer, position: number, fault: Failure['code'] | null): number => {
-      const taken = fault === 'short' ? bytes.subarray(0, bytes.length >> 1) : bytes;
+      const count = Math.min(fault === 'short' ? bytes.length >> 1 : bytes.length, this.#roomAt(inode, position));
+      if (count <= 0 && bytes.length > 0)
+        throw Object.assign(new Error('ENOSPC: the disk is full'), { code: 'ENOSPC' });
+      const taken = bytes.subarray(0, count);
       inode.change({ type: 'write', offset: position, bytes: Buffer.from(taken) });
       return taken.length;
     };
@@ -268,7 +300,12 @@ export class SimulatedDisk implements Storage {
       },
       datasync: async () => {
         const count = inode.changes.length;
-        this.#step('datasync');
+        try {
+          this.#step('datasync');
+        } catch (error) {
+          if (this.failure?.forgets === true && this.hasFailed && !this.#isCrashed) inode.forgotten(count);
+          throw error;
+        }
         await background();
         this.#alive();
         inode.synced(count);
@@ -280,6 +317,14 @@ export class SimulatedDisk implements Storage {
       size: () => inode.live.length,
       close: () => undefined,
     };
+  }
+
+  /** Bytes that may be written to a file from `position` on. */
+  #roomAt(inode: Inode, position: number): number {
+    if (this.capacityBytes === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
+    const own = Math.ceil(inode.live.length / BLOCK_BYTES) * BLOCK_BYTES;
+    const left = Math.max(0, this.capacityBytes - this.usedBytes);
+    return own + Math.floor(left / BLOCK_BYTES) * BLOCK_BYTES - position;
   }
 
   #name(path: string, inode: Inode | null): void {
