@@ -56,7 +56,8 @@ export class CrashWorld {
   moved = 0;
   #directory = tempDirectory();
   #session!: Session;
-  #wire!: FakeWire;
+  /** Of the client that is connected. */
+  #wire: FakeWire | null = null;
   #nextSeq = 1;
   #settleSeq = 0;
   /** Tag -> number of the message, of deliveries without a settlement on its way. */
@@ -105,7 +106,7 @@ export class CrashWorld {
 
   /** What the broker has told so far. */
   hear(): void {
-    for (const frame of this.#wire.frames.splice(0)) {
+    for (const frame of this.#wire?.frames.splice(0) ?? []) {
       const op = readOp(frame);
       if (op === SERVER_OPS.DELIVER) this.#delivered(frame);
       else if (op === SERVER_OPS.CONFIRM) this.#confirmed(decodeFrame(frame).slice(1) as number[]);
@@ -252,6 +253,7 @@ export class CrashWorld {
   }
 
   #forgetClient(): void {
+    this.#wire = null;
     this.#nextSeq = 1;
     this.#settleSeq = 0;
     this.#held.clear();

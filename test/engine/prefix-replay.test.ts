@@ -28,33 +28,37 @@ interface Variant {
 }
 
 const VARIANTS: readonly Variant[] = [
-  { name: 'with messages in memory among them', options: {}, isJournalOnly: false, runs: 12 },
-  { name: 'without', options: {}, isJournalOnly: true, runs: 12 },
-  { name: 'with a grace that outlives most things', options: { graceMs: 5_000 }, isJournalOnly: true, runs: 6 },
+  { name: 'with messages in memory among them', options: {}, isJournalOnly: false, runs: 20 },
+  { name: 'without', options: {}, isJournalOnly: true, runs: 20 },
+  { name: 'with a grace that outlives most things', options: { graceMs: 5_000 }, isJournalOnly: true, runs: 10 },
 ];
 
 for (const { name, options, isJournalOnly, runs } of VARIANTS) {
-  test(`engine made from any prefix of the records equals the live one, ${name}`, () => {
-    const numRuns = runsOf(runs);
-    const seed = seedOf(`prefixes ${name}`);
-    let prefixes = 0;
-    let laterStarts = 0;
-    fc.assert(
-      fc.property(intents, (drawn) => {
-        const world = new World({ ...WORLD_OPTIONS, ...options });
-        const checker = new PrefixChecker(world, { isJournalOnly });
-        for (const next of drawn) {
-          world.step(isJournalOnly && next.type === 'publish' ? { ...next, memory: false } : next);
-          checker.check();
-        }
-        checker.checkWhole();
-        prefixes += checker.prefixes;
-        laterStarts += checker.laterStarts;
-      }),
-      // Making a counterexample smaller replays everything again.
-      { numRuns, seed, endOnFailure: true },
-    );
-    expect(prefixes).toBeGreaterThan(numRuns * 100);
-    expect(laterStarts).toBeGreaterThan(numRuns * 10);
-  }, 300_000);
+  test(
+    `engine made from any prefix of the records equals the live one, ${name}`,
+    () => {
+      const numRuns = runsOf(runs);
+      const seed = seedOf(`prefixes ${name}`);
+      let prefixes = 0;
+      let laterStarts = 0;
+      fc.assert(
+        fc.property(intents, (drawn) => {
+          const world = new World({ ...WORLD_OPTIONS, ...options });
+          const checker = new PrefixChecker(world, { isJournalOnly });
+          for (const next of drawn) {
+            world.step(isJournalOnly && next.type === 'publish' ? { ...next, memory: false } : next);
+            checker.check();
+          }
+          checker.checkWhole();
+          prefixes += checker.prefixes;
+          laterStarts += checker.laterStarts;
+        }),
+        // Making a counterexample smaller replays everything again.
+        { numRuns, seed, endOnFailure: true },
+      );
+      expect(prefixes).toBeGreaterThan(numRuns * 100);
+      expect(laterStarts).toBeGreaterThan(numRuns * 10);
+    },
+    runsOf(300_000),
+  );
 }
