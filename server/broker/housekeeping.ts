@@ -19,6 +19,9 @@ const MOVE_BYTES = 256 * 1024;
  * (measured: below half alive in the head alone, a fifth of the broker's time went into copies; so far none).
  */
 const DEAD_SEGMENTS = 4;
+// Nor are more bytes copied than others append meanwhile. While publishes come in, that keeps the journal from growing, because a head that is mostly dead
+// gives back more than it costs; and a long queue that is only drained is not copied again and again on its way to nothing (measured: it cost
+// 10 of 12 us a message in the second half of a drain of 10 million with ten priorities).
 
 /** The broker, which owns the gathering batch. */
 export interface BatchOwner {
@@ -48,6 +51,8 @@ export class Housekeeping {
   #deadBelow = 0;
   #copies: Copy[] = [];
   #copiedBytes = 0;
+  /** Bytes appended since most of the journal is dead, without copies and less the bytes copied. */
+  #allowedBytes = 0;
 
   constructor(engine: Engine, journal: Journal, router: EffectRouter, batch: BatchOwner) {
     this.#engine = engine;
@@ -62,6 +67,7 @@ export class Housekeeping {
     let segment = this.#journal.firstSegment;
     while (segment < this.#journal.stagedSegment && usage.countOf(segment) === 0) segment++;
     this.#deadBelow = segment;
+    this.#allowedBytes = this.#isMostlyDead() ? this.#allowedBytes + this.#journal.stagedBytes : 0;
   }
 
   /** A batch is on disk. */
@@ -90,6 +96,11 @@ export class Housekeeping {
   }
 
   #wantsCopying(): boolean {
+    const liveBytes = this.#engine.state.table.journalUsage.bytesOf(this.#journal.firstSegment);
+    return this.#allowedBytes >= liveBytes && this.#isMostlyDead();
+  }
+
+  #isMostlyDead(): boolean {
     const journal = this.#journal;
     if (journal.stagedSegment - journal.firstSegment <= DEAD_SEGMENTS) return false;
     const { bytes, segments } = journal.stats();
@@ -148,6 +159,8 @@ export class Housekeeping {
     if (messages.length === 0) return;
     this.#batch.begin();
     this.#engine.move(messages, body.subarray(0, length), this.#router);
+    // The batch that these are staged in counts them as appended.
+    this.#allowedBytes -= 2 * length;
     this.#batch.staged();
   }
 }

@@ -121,14 +121,44 @@ describe('what lives in the head segment', () => {
   test('is copied forward when most of the journal is dead, byte by byte, and the head goes', async () => {
     const store = await start();
     for (let number = 1; number <= 3; number++) await keep(store, number);
-    // The batch with which the sixth segment begins is the last that comes from outside.
     await fillTo(store, 6, 'gone');
+    await copied(store.harness);
+    // What is copied is no more than what others append: one message so far, against three.
+    expect(store.harness.journal.recordsOf('move')).toEqual([]);
+    await fillTo(store, 7, 'gone');
     await copied(store.harness);
     const moves = store.harness.journal.recordsOf('move');
     expect(moves).toHaveLength(1);
     expect(moves[0]).toMatchObject({ messages: [{ id: 1 }, { id: 2 }, { id: 3 }] });
     expect(store.harness.journal.firstSegment).toBeGreaterThan(1);
     expect(liveBodies(store)).toEqual([bodyOf(1), bodyOf(2), bodyOf(3)]);
+  });
+
+  test('is not copied while a long queue is only drained', async () => {
+    const store = await start();
+    const { harness, client } = store;
+    for (let segment = 2; segment < 20; segment++) {
+      await keep(store, segment);
+      await fillTo(store, segment, 'kept');
+    }
+    client.consume(['kept'], { ack: 'late', prefetch: 0 }, 2);
+    await harness.turns();
+    const tags = client.wire.deliveries.map(({ tag }) => tag);
+    // Two of three, all over the journal, so that no segment dies.
+    for (const [index, tag] of tags.entries()) {
+      if (index % 3 === 0) continue;
+      client.settle(CLIENT_OPS.ACK, [tag, 1]);
+      await harness.turns();
+    }
+    await copied(harness);
+    const { bytes } = harness.journal.stats();
+    expect(store.engine.state.table.journalUsage.bytes).toBeLessThan(bytes / 2);
+    expect(harness.journal.recordsOf('move')).toEqual([]);
+    // As soon as something is published again, the journal is made shorter.
+    await fillTo(store, 24, 'gone');
+    await copied(harness);
+    expect(harness.journal.recordsOf('move')).not.toEqual([]);
+    expect(harness.journal.firstSegment).toBeGreaterThan(1);
   });
 
   test('is not copied while the journal is short', async () => {
