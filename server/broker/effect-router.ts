@@ -205,13 +205,23 @@ export class EffectRouter implements EffectSink {
    */
   #deliveryBucket(session: number, slot: number): Bucket | undefined {
     const { table } = this.#state;
+    if (table.state[slot] === STATE.SENDING && !table.isMemory(slot)) return this.#gatheringBucket(session);
+    if ((table.flags[slot]! & FLAG.REDELIVERED) === 0) return this.#freshBucket(session, slot);
+    const bucket = this.#bucket(session);
+    if (bucket !== undefined) bucket.hasReturned = true;
+    return bucket;
+  }
+
+  /** Not a batch later than that of its publish, or the next of its queue may have gone out by then; and not before one that has come back. */
+  #freshBucket(session: number, slot: number): Bucket | undefined {
+    const outlet = this.#outlets.get(session);
+    if (outlet === undefined) return undefined;
+    const { table } = this.#state;
     const isMemory = table.isMemory(slot);
-    if (table.state[slot] === STATE.SENDING && !isMemory) return this.#gatheringBucket(session);
-    if ((table.flags[slot]! & FLAG.REDELIVERED) !== 0) return this.#bucket(session);
+    if (outlet.gathering.hasReturned) return this.#gatheringBucket(session);
     // The id of a message in memory is safe to be seen once it can be given to no other after a restart.
     const isSafe = isMemory ? this.#ids === 'safe' : this.#journal.isDurable(table.segment[slot]!, table.offset[slot]!);
-    if (isSafe) return this.#nowBucket(session);
-    // Not a batch later than its own: the next of its queue may have gone out by then.
+    if (isSafe) return outlet.committing.hasReturned ? this.#committingBucket(session) : this.#nowBucket(session);
     const isSealed = this.#isCommitting && !isMemory && table.id[slot]! < this.#sealedBelow;
     return isSealed ? this.#committingBucket(session) : this.#bucket(session);
   }

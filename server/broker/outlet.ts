@@ -15,6 +15,8 @@ export class Bucket {
   readonly serials: number[] = [];
   /** Bytes of payload of `leases` when they were decided. */
   payloadBytes = 0;
+  /** One of the deliveries is of a message that came back: fresh ones behind it must not leave before it does. */
+  hasReturned = false;
   readonly recalls = new TagRanges();
 
   confirm(firstSeq: number, count: number, firstId: number, durability: number): void {
@@ -45,6 +47,7 @@ export class Bucket {
     this.leases.length = 0;
     this.serials.length = 0;
     this.payloadBytes = 0;
+    this.hasReturned = false;
     this.recalls.clear();
   }
 }

@@ -54,3 +54,41 @@ test('a delivery of what is on disk is not overtaken by one whose batch gets the
   expect(texts(consumer)).toEqual(['a', 'b']);
   await harness.letGo();
 });
+
+test('a delivery of a message that came back is not overtaken by a fresh one behind it', async () => {
+  const { harness, producer, consumer } = await withQueues();
+  producer.publish([
+    { queue: 'q', body: 'a' },
+    { queue: 'q', body: 'b' },
+  ]);
+  consumer.consume(['q'], { prefetch: 1 });
+  await harness.turns();
+  harness.journal.isHeld = true;
+  // What comes back rests on the record that says so.
+  consumer.settle(CLIENT_OPS.NACK, [1, 1]);
+  consumer.ask(CLIENT_OPS.PREFETCH, 1, 2);
+  await harness.turns();
+  expect(texts(consumer)).toEqual(['a']);
+  await harness.release();
+  expect(texts(consumer)).toEqual(['a', 'a', 'b']);
+  await harness.letGo();
+});
+
+test('nor by one that is decided when the record of its return is on its way', async () => {
+  const { harness, producer, consumer } = await withQueues();
+  producer.publish([
+    { queue: 'q', body: 'a' },
+    { queue: 'q', body: 'b' },
+  ]);
+  consumer.consume(['q'], { prefetch: 1 });
+  await harness.turns();
+  harness.journal.isHeld = true;
+  consumer.settle(CLIENT_OPS.NACK, [1, 1]);
+  await harness.turns();
+  consumer.ask(CLIENT_OPS.PREFETCH, 1, 2);
+  await harness.turns();
+  expect(texts(consumer)).toEqual(['a']);
+  await harness.release();
+  expect(texts(consumer)).toEqual(['a', 'a', 'b']);
+  await harness.letGo();
+});
