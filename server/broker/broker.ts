@@ -117,7 +117,7 @@ export class Broker implements BatchOwner {
       this.engine.refusePublishes(hasRoom ? null : 'DISK_FULL');
     }
     this.engine.apply(command, this.#clock.wallMs(), this.#router);
-    if (!this.#isCommitting && this.#journal.stagedBytes >= EARLY_BATCH_BYTES) this.#commitEarly();
+    if (!this.#isCommitting && this.#journal.stagedBytes >= EARLY_BATCH_BYTES) this.#commitDone = this.#commit();
     this.#askTurn();
   }
 
@@ -252,12 +252,6 @@ export class Broker implements BatchOwner {
     if (this.#router.hasStaged && !this.#isCommitting) this.#commitDone = this.#commit();
     if (this.engine.isSweeping) this.#clock.atTurnEnd(() => this.tick());
     this.#armTimer();
-  }
-
-  /** The batch may be on disk before the turn is over: what was decided before it leaves now. */
-  #commitEarly(): void {
-    this.#commitDone = this.#commit();
-    this.#router.flushNow();
   }
 
   /**

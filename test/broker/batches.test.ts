@@ -95,7 +95,7 @@ describe('a batch', () => {
     client.settle(CLIENT_OPS.ACK, [1, 1]);
     client.ask(CLIENT_OPS.PREFETCH, 1, 5);
     client.publish([{ queue: 'q', body: 'x'.repeat(60_000) }]);
-    harness.journal.release();
+    await harness.releaseInTurn();
     await harness.turns();
     expect(client.wire.deliveries.map(({ id }) => id)).toEqual([2, 3]);
   });

@@ -23,8 +23,7 @@ test(
         const then = random.next();
         if (then < 0.4) await suspicion.harness.turns();
         else if (then < 0.55 && suspicion.harness.journal.isCommitting) await suspicion.harness.release();
-        // In the middle of a turn.
-        else if (then < 0.6 && suspicion.harness.journal.isCommitting) suspicion.harness.journal.release();
+        else if (then < 0.6 && suspicion.harness.journal.isCommitting) await suspicion.harness.releaseInTurn();
       }
       held += suspicion.unanswered;
       await suspicion.harness.letGo();

@@ -103,10 +103,18 @@ export class HandHarness {
     await this.turns();
   }
 
+  /** The batch under way is on disk before this turn is over. A journal and its broker learn of that together: no command comes in between. */
+  async releaseInTurn(): Promise<void> {
+    this.journal.release();
+    for (let i = 0; i < 5; i++) await Promise.resolve();
+  }
+
   /** Lets go of the disk: everything staged is committed. */
   async letGo(): Promise<void> {
     this.journal.isHeld = false;
     while (this.journal.isCommitting) await this.release();
+    // A purge takes a turn for each slice.
+    while (this.sessions.broker.engine.isSweeping) await this.turns();
     await this.turns();
   }
 }

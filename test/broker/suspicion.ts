@@ -2,7 +2,8 @@
  * Clients that do random things over a journal that is held, and look at every frame at the moment at which it leaves: is what it rests on on disk?
  *
  *     CONFIRM, DUPLICATE   the publish of that id
- *     DELIVER              the publish of that id; if it was out before, what brought it back; in ack mode none its settlement
+ *     DELIVER              the publish of that id; if it was out before, what brought it back; in ack mode none its settlement; and those of one
+ *                          queue and priority come in the order of their ids when they come for the first time
  *     SETTLED, REFUSED     the records of that frame and of all before
  *     REPLY, ERROR         the records of that request
  */
@@ -27,6 +28,8 @@ interface Watched {
   readonly held: Map<number, number>;
   readonly isNone: boolean;
   lastSettled: number;
+  /** By queue and priority: the last message that was delivered for the first time. */
+  readonly lastFresh: Map<string, number>;
 }
 
 export class Suspicion {
@@ -92,6 +95,7 @@ export class Suspicion {
       held: new Map(),
       isNone,
       lastSettled: 0,
+      lastFresh: new Map(),
     };
     client.declare(...QUEUES);
     client.consume(QUEUES, { prefetch: 4, ack: isNone ? 'none' : 'late' });
@@ -201,7 +205,7 @@ export class Suspicion {
   }
 
   delivered(watched: Watched, [, deliveries]: [number, unknown[][]]): void {
-    for (const [tag, id, , , attempt, redelivered] of deliveries as [
+    for (const [tag, id, queueIndex, priority, attempt, redelivered] of deliveries as [
       number,
       number,
       number,
@@ -215,6 +219,13 @@ export class Suspicion {
       if (attempt > 1 && returned !== undefined) {
         assert.ok(redelivered);
         this.#assertSafe(returned, `delivery ${attempt} of message ${id}`);
+      }
+      // Messages in memory may overtake those that wait for the disk.
+      if (stored !== undefined && !redelivered) {
+        const place = `${queueIndex} ${priority}`;
+        const last = watched.lastFresh.get(place) ?? 0;
+        assert.ok(id > last, `message ${id} comes behind message ${last} of its queue and priority (P3)`);
+        watched.lastFresh.set(place, id);
       }
       // A message that is settled by being sent must not come again.
       if (watched.isNone && stored !== undefined)
