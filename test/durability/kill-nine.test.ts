@@ -1,14 +1,13 @@
 /** A broker that is killed again and again in the middle of real work, over one data directory and one port (promises P1 to P4). */
 import { expect, test } from 'vitest';
-import type { Delivery } from '../../client-sdk/index.js';
 import { BrokerProcess, runCommand, StartError } from '../support/broker-process.js';
-import { eventually, within } from '../support/deadline.js';
+import { within } from '../support/deadline.js';
 import { freePort } from '../support/free-port.js';
 import { Random, seedOf } from '../support/random.js';
 import { tempDirectory } from '../support/temp-directory.js';
 import { assertEmpty, client, drain, publishAll, QUEUE, texts } from './backlog.js';
 import { Ledger } from './ledger.js';
-import { DISK_QUEUE, declareQueues, MEMORY_QUEUE, Producer, work } from './workload.js';
+import { declareQueues, Producer, takeRest, work } from './workload.js';
 
 const KILLS = 24;
 /** Of them, those that hit a broker which is still reading its journal. */
@@ -16,7 +15,7 @@ const KILLS_DURING_START = 6;
 /** ms after its spawn at which such a broker is killed at the latest; about as long as a start takes. */
 const START_MS = 500;
 /** Confirms and settlements between the start of a broker and its kill, at most. */
-const PROGRESS_MAX = 1_500;
+const PROGRESS_MAX = 1_000;
 
 const seed = seedOf('kill -9');
 /** Each actor has its own chance, because nobody knows in which order they act. */
@@ -79,7 +78,7 @@ test(`a broker that is killed ${KILLS} times loses nothing, invents nothing, and
   // What is left waits in its order, after one more kill as well.
   await broker.kill();
   broker = await life.start();
-  await inOrder(broker, ledger);
+  await told(takeRest(broker, ledger), 'the rest', broker, ledger);
   expect(ledger.close()).toEqual([]);
   expect(ledger.counts.confirmed).toBeGreaterThan(1_000);
   for (const side of sides) await side.close();
@@ -101,35 +100,6 @@ async function told<T>(promise: Promise<T>, what: string, broker: BrokerProcess,
     const story = { ...ledger.counts, open: ledger.open, backlog: ledger.backlog, faults: ledger.faults, overview };
     throw new Error(`${String(cause)}: ${JSON.stringify(story)}; the broker's log:\n${broker.log}`, { cause });
   }
-}
-
-/** Takes and settles everything with a prefetch of 1: the most urgent first, and inside a priority by id. */
-async function inOrder(broker: BrokerProcess, ledger: Ledger): Promise<void> {
-  const { ready } = await eventually(
-    () => broker.queue(DISK_QUEUE),
-    ({ delayed, leased, started }) => delayed + leased + started === 0,
-    'everything to wait in the queue',
-  );
-  const last = await client(broker.url);
-  const places: [priority: number, id: number][] = [];
-  const takeAll = async (): Promise<void> => {
-    if (ready === 0) return;
-    for await (const delivery of last.deliveries(DISK_QUEUE, { prefetch: 1 })) {
-      places.push([delivery.priority, delivery.id]);
-      await answer(delivery, ledger);
-      if (places.length === ready) return;
-    }
-  };
-  await told(takeAll(), `${ready} messages in order`, broker, ledger);
-  expect(places).toEqual([...places].sort(([p, id], [q, other]) => q - p || id - other));
-  await last.queues.purge(MEMORY_QUEUE);
-  await last.close();
-  assertEmpty(await broker.queue(DISK_QUEUE));
-}
-
-async function answer(delivery: Delivery, ledger: Ledger): Promise<void> {
-  ledger.delivered(delivery, 'the last worker');
-  await ledger.acked(delivery, delivery.ack());
 }
 
 test('of messages in memory and on disk in one queue a killed broker forgets the former and keeps the latter', async () => {

@@ -12,11 +12,11 @@
 import type { Delivery, Receipt } from '../../client-sdk/index.js';
 
 /** Codes of a publish that may have been stored all the same. */
-const UNKNOWN_CODES: readonly string[] = ['PUBLISH_TIMEOUT', 'CONNECTION_LOST', 'CLIENT_CLOSED'];
+const UNKNOWN_CODES: readonly string[] = ['PUBLISH_TIMEOUT', 'CONNECTION_LOST', 'CLIENT_CLOSED', 'SHUTTING_DOWN'];
 /** Codes of a publish that the test made to be refused. */
-const REFUSED_CODES: readonly string[] = ['QUEUE_NOT_FOUND', 'BODY_TOO_LARGE', 'DISK_FULL', 'SHUTTING_DOWN'];
+const REFUSED_CODES: readonly string[] = ['QUEUE_NOT_FOUND', 'DISK_FULL'];
 /** Codes of an answer whose message may come again. */
-const ANSWER_CODES: readonly string[] = ['SUPERSEDED', 'CONNECTION_LOST', 'CLIENT_CLOSED'];
+const ANSWER_CODES: readonly string[] = ['SUPERSEDED', 'CONNECTION_LOST', 'CLIENT_CLOSED', 'SHUTTING_DOWN'];
 
 export interface Message {
   /** Unique; the body is made from it. */

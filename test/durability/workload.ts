@@ -1,6 +1,10 @@
 /** Producers and workers that go on with their work whatever happens to the broker, and write everything into a ledger. */
+import { strict as assert } from 'node:assert';
 import type { Client, Delivery, PublishMessage } from '../../client-sdk/index.js';
+import type { BrokerProcess } from '../support/broker-process.js';
+import { eventually } from '../support/deadline.js';
 import type { Random } from '../support/random.js';
+import { assertEmpty, client } from './backlog.js';
 import type { Ledger, Message } from './ledger.js';
 
 export const DISK_QUEUE = 'disk';
@@ -9,7 +13,7 @@ export const MEMORY_QUEUE = 'memory';
 /** Publishes of one producer without an answer. */
 const OPEN_MAX = 300;
 /** Messages in the broker above which nothing more is published, so that the workers keep up. */
-const BACKLOG_MAX = 2_000;
+const BACKLOG_MAX = 1_000;
 const PRIORITIES = [0, 0, 1, 9, 255];
 
 /** A share of 100 of what a producer or worker does. */
@@ -136,4 +140,31 @@ const ANSWERS: readonly Share<(delivery: Delivery, ledger: Ledger, random: Rando
 
 function returned(delivery: Delivery, ledger: Ledger, delayMs: number): Promise<void> {
   return ledger.returned(delivery, delivery.nack({ delayMs }));
+}
+
+/**
+ * Takes and settles everything that is left on disk with a prefetch of 1, so that it comes in its order: the most urgent first, and inside a priority
+ * by id. Nothing is left after that.
+ */
+export async function takeRest(broker: BrokerProcess, ledger: Ledger): Promise<void> {
+  const { ready } = await eventually(
+    () => broker.queue(DISK_QUEUE),
+    ({ delayed, leased, started }) => delayed + leased + started === 0,
+    'everything to wait in the queue',
+  );
+  const last = await client(broker.url);
+  const places: [priority: number, id: number][] = [];
+  for await (const delivery of ready === 0 ? [] : last.deliveries(DISK_QUEUE, { prefetch: 1 })) {
+    places.push([delivery.priority, delivery.id]);
+    ledger.delivered(delivery, 'the last worker');
+    await ledger.acked(delivery, delivery.ack());
+    if (places.length === ready) break;
+  }
+  assert.deepEqual(
+    places,
+    [...places].sort(([p, id], [q, other]) => q - p || id - other),
+  );
+  await last.queues.purge(MEMORY_QUEUE);
+  await last.close();
+  for (const queue of await broker.queues()) assertEmpty(queue);
 }
