@@ -3,7 +3,7 @@
  *
  *     CONFIRM, DUPLICATE   the publish of that id
  *     DELIVER              the publish of that id; if it was out before, what brought it back; in ack mode none its settlement; and those of one
- *                          queue and priority come in the order of their ids when they come for the first time
+ *                          queue and priority leave in the order in which they were decided
  *     SETTLED, REFUSED     the records of that frame and of all before
  *     REPLY, ERROR         the records of that request
  */
@@ -28,8 +28,8 @@ interface Watched {
   readonly held: Map<number, number>;
   readonly isNone: boolean;
   lastSettled: number;
-  /** By queue and priority: the last message that was delivered for the first time. */
-  readonly lastFresh: Map<string, number>;
+  /** By queue and priority: tag of the last delivery. */
+  readonly lastTags: Map<string, number>;
 }
 
 export class Suspicion {
@@ -95,7 +95,7 @@ export class Suspicion {
       held: new Map(),
       isNone,
       lastSettled: 0,
-      lastFresh: new Map(),
+      lastTags: new Map(),
     };
     client.declare(...QUEUES);
     client.consume(QUEUES, { prefetch: 4, ack: isNone ? 'none' : 'late' });
@@ -221,11 +221,11 @@ export class Suspicion {
         this.#assertSafe(returned, `delivery ${attempt} of message ${id}`);
       }
       // Messages in memory may overtake those that wait for the disk.
-      if (stored !== undefined && !redelivered) {
+      if (stored !== undefined) {
         const place = `${queueIndex} ${priority}`;
-        const last = watched.lastFresh.get(place) ?? 0;
-        assert.ok(id > last, `message ${id} comes behind message ${last} of its queue and priority (P3)`);
-        watched.lastFresh.set(place, id);
+        const last = watched.lastTags.get(place) ?? 0;
+        assert.ok(tag > last, `delivery ${tag} comes behind delivery ${last} of its queue and priority (P3)`);
+        watched.lastTags.set(place, tag);
       }
       // A message that is settled by being sent must not come again.
       if (watched.isNone && stored !== undefined)
