@@ -64,15 +64,6 @@ export class Rotation {
     return null;
   }
 
-  /** The attachment that `next` would give, without passing the turn on. */
-  peek(): Attachment | null {
-    for (let i = 0; i < this.#rings.length; i++) {
-      const found = this.#firstWithCredit(this.#rings[i]!);
-      if (found !== null) return found;
-    }
-    return null;
-  }
-
   #firstWithCredit(ring: Ring): Attachment | null {
     while (ring.head !== null) {
       const attachment = ring.head;
