@@ -54,6 +54,8 @@ const MIB = 1024 * 1024;
 const SEGMENT_BYTES = 64 * MIB;
 const SEGMENT_BYTES_RANGE = { min: 4096, max: 2048 * MIB } as const;
 const CACHE_BYTES = 64 * MIB;
+/** With less room than this the disk counts as full: most publishes are refused by then. */
+const FULL_BYTES = 4096;
 const SYNC_INTERVAL_MS = 100;
 
 /** What commits of a failed journal return: neither a confirm nor a reject, because nobody knows (rule W1). */
@@ -268,7 +270,7 @@ export class FileJournal implements Journal {
   }
 
   get isFull(): boolean {
-    return !this.hasRoom(1);
+    return !this.hasRoom(FULL_BYTES);
   }
 
   hasRoom(bytes: number): boolean {

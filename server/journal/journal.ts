@@ -37,7 +37,7 @@ export interface JournalStats {
   readonly batches: number;
   readonly records: number;
   readonly syncs: number;
-  /** True while the disk has no room for more publishes; settlements still go through. */
+  /** True while there is no room for 4 KiB of publishes; settlements still go through. */
   readonly isFull: boolean;
 }
 
@@ -97,11 +97,11 @@ export interface Journal {
    * `isFull` on when it cannot.
    */
   reserve(bytes: number): void;
-  /** True while publishes must be refused with DISK_FULL. */
+  /** True while there is no room for 4 KiB of publishes: for people to see, `hasRoom` decides. */
   readonly isFull: boolean;
   /**
-   * True if `bytes` more may be staged now without touching what is kept for settlements. `isFull` is `!hasRoom(1)`; ask with the size
-   * of a large publish, because a batch that meets the end of the disk all the same ends the process.
+   * True if `bytes` more may be staged now without touching what is kept for settlements. Ask with the size of each publish, because a batch
+   * that meets the end of the disk all the same ends the process.
    */
   hasRoom(bytes: number): boolean;
 
