@@ -2,7 +2,8 @@
  * Brings a log into a state to write to, or refuses. What each kind of end means:
  *
  *     last batch          behind it          what is done
- *     clean stop          zeros or nothing   go on in the same file
+ *     none yet            zeros or nothing   sync the names, go on in the same file
+ *     clean stop          zeros or nothing   write the clean stop once more, go on in the same file
  *     any                 zeros or nothing   the process died: copy the last segment (rule W2), go on in the copy
  *     any                 torn tail          keep the tail under `torn/`, copy the last segment without it, go on
  *     any                 damage             JournalDamagedError; nothing is changed (see tail-search.ts)
@@ -27,6 +28,7 @@ import {
   writeFully,
 } from './segment-files.js';
 import {
+  BATCH_HEADER_BYTES,
   type ChainLink,
   FILE_HEADER_BYTES,
   FLAG_SEAL,
@@ -74,7 +76,9 @@ export async function recoverLog(storage: Storage, directory: string): Promise<R
   await removePrepared(storage, directory, survey.prepared);
   const torn = last.tail.end > last.end ? await keepTail(storage, directory, last) : null;
   const isUntouched = last.batches === 0 && torn === null;
-  if (!last.isClean && !isUntouched) await rewriteLast(storage, directory, survey);
+  if (isUntouched) await syncNames(storage, directory);
+  else if (last.isClean) await rewriteStop(storage, directory, last);
+  else await rewriteLast(storage, directory, survey);
   return {
     log: survey.log,
     segments: survey.segments,
@@ -109,6 +113,29 @@ export async function removePrepared(storage: Storage, directory: string, prepar
   for (const segment of prepared.toReversed()) {
     storage.unlink(segmentPath(directory, segment));
     await storage.syncDirectory(segmentDirectory(directory));
+  }
+}
+
+/** The process that made the first segment may have died before its name was durable (rule W5). */
+async function syncNames(storage: Storage, directory: string): Promise<void> {
+  await storage.syncDirectory(segmentDirectory(directory));
+  await storage.syncDirectory(directory);
+}
+
+/**
+ * Everything before a clean stop was synced, but the sync of the clean stop itself may have failed: then only the page cache has it, and the
+ * batches that are chained to it would be damage without it (rule W2).
+ */
+async function rewriteStop(storage: Storage, directory: string, { segment, end }: LastSegment): Promise<void> {
+  const file = storage.open(segmentPath(directory, segment), 'write');
+  try {
+    const stop = Buffer.alloc(BATCH_HEADER_BYTES);
+    const start = end - stop.length;
+    file.read(stop, 0, stop.length, start);
+    writeFully(file, [stop], start);
+    await file.datasync();
+  } finally {
+    file.close();
   }
 }
 

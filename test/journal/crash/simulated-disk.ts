@@ -143,12 +143,16 @@ export class SimulatedDisk implements Storage {
     this.#isCrashed = true;
   }
 
-  /** The process has died, the machine has not: the next one finds everything that was written, synced or not. */
-  restart(): void {
-    this.#isCrashed = false;
-    this.#isLocked = false;
-    this.crashAt = Number.POSITIVE_INFINITY;
-    this.failure = null;
+  /** What the next process finds when the machine lives on: everything that was written, synced or not. This one is dead from now on. */
+  restarted(): SimulatedDisk {
+    this.crash();
+    const disk = new SimulatedDisk();
+    disk.capacityBytes = this.capacityBytes;
+    for (const directory of this.#directories) disk.#directories.add(directory);
+    for (const [path, inode] of this.#files) disk.#files.set(path, inode);
+    for (const [path, inode] of this.#safe) disk.#safe.set(path, inode);
+    disk.#entries = [...this.#entries];
+    return disk;
   }
 
   /** Bytes that the files take up. */

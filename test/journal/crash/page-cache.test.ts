@@ -1,0 +1,84 @@
+/**
+ * The process dies and the machine does not, so that the next process reads from the page cache what may not be on the disk (rules W1, W2). What it
+ * has served from there must outlive the machine's death all the same.
+ */
+import { describe, expect, test } from 'vitest';
+import { Random, seedOf } from '../../support/random.js';
+import { checkLive, checkRecords, differenceOf, openAndReplay } from './after-crash.js';
+import { type History, Lifetimes } from './lifetimes.js';
+import { MessageStore, type StoredRecord } from './message-store.js';
+import { SimulatedDisk } from './simulated-disk.js';
+
+const seed = seedOf('journal page cache');
+
+/** A whole run, to know how many calls there are. */
+async function wholeRun(): Promise<SimulatedDisk> {
+  const disk = new SimulatedDisk();
+  expect(await new Lifetimes(disk, seed).run()).toMatchObject({ fatals: [], errors: [], closes: 3 });
+  return disk;
+}
+
+/** The next process opens, serves what it finds, and with `batches` works on; then the machine dies, and what was served is still there. */
+async function checkServed(dead: SimulatedDisk, history: History, batches: number): Promise<void> {
+  const disk = dead.restarted();
+  const opened = await openAndReplay(disk);
+  const reached = checkRecords(opened, history);
+  const served = [...opened.records];
+  const store = new MessageStore(opened.journal, (record) => served.push(record));
+  for (const [id, place] of opened.live.places) store.live.places.set(id, place);
+  store.live.nextId = opened.live.nextId;
+  for (let batch = 0; batch < batches; batch += 1) {
+    store.begin();
+    store.put();
+    await opened.journal.commit();
+  }
+  expect(opened.fatals).toEqual([]);
+  disk.crash();
+  const after = await openAndReplay(disk.image(new Random(seed), 'lost'));
+  expect(differenceOf(after.records, served)).toBeNull();
+  checkLive(after, [...history.staged.slice(0, reached), ...added(served, opened.records)]);
+  await after.journal.close();
+}
+
+function added(served: readonly StoredRecord[], replayed: readonly StoredRecord[]): readonly StoredRecord[] {
+  return served.slice(replayed.length);
+}
+
+/** Says where it was when a check fails. */
+async function told(where: string, check: () => Promise<void>): Promise<void> {
+  try {
+    await check();
+  } catch (error) {
+    throw new Error(`${where}, seed ${seed}`, { cause: error });
+  }
+}
+
+describe('what the next process serves is on the disk', () => {
+  test.each([0, 3])(
+    'after the process was killed at any operation, and %d batches later',
+    async (batches) => {
+      const { operations } = await wholeRun();
+      for (let crashAt = 1; crashAt <= operations; crashAt += 1) {
+        const disk = new SimulatedDisk();
+        disk.crashAt = crashAt;
+        const history = await new Lifetimes(disk, seed).run();
+        await told(`killed at ${crashAt} of ${operations}`, () => checkServed(disk, history, batches));
+      }
+    },
+    120_000,
+  );
+
+  test.each([0, 3])(
+    'after any sync failed and the kernel forgot what it could not write, and %d batches later',
+    async (batches) => {
+      const calls = (await wholeRun()).count('datasync');
+      for (let nth = 1; nth <= calls; nth += 1) {
+        const disk = new SimulatedDisk();
+        disk.failure = { call: 'datasync', nth, code: 'EIO', forgets: true };
+        const history = await new Lifetimes(disk, seed).run();
+        await told(`sync ${nth} of ${calls}`, () => checkServed(disk, history, batches));
+      }
+    },
+    120_000,
+  );
+});
