@@ -1,45 +1,8 @@
 /** Two syncs under way at a time: a commit's own, and that of the journal when it is about to delete segments. */
 import { expect, test } from 'vitest';
-import { type FileJournal, nodeStorage, openFileJournal, type Storage } from '../../server/journal/index.js';
-import { eventually } from '../support/deadline.js';
+import { type FileJournal, openFileJournal } from '../../server/journal/index.js';
 import { tempDirectory } from '../support/temp-directory.js';
-
-/** Syncs of the log's own descriptor end when the test says so; descriptors are told apart by what is written through them. */
-class HeldSyncs {
-  readonly held: (() => void)[] = [];
-  readonly storage: Storage = {
-    ...nodeStorage,
-    open: (path, mode) => {
-      const file = nodeStorage.open(path, mode);
-      const datasync = file.datasync.bind(file);
-      const writev = file.writev.bind(file);
-      let isLog = false;
-      return Object.assign(file, {
-        writev: (parts: readonly Uint8Array[], position: number) => {
-          isLog = path.endsWith('.segment');
-          return writev(parts, position);
-        },
-        datasync: async () => {
-          await datasync();
-          if (isLog) await new Promise<void>((resolve) => this.held.push(resolve));
-        },
-      });
-    },
-  };
-
-  async count(count: number): Promise<void> {
-    await eventually(
-      () => this.held.length,
-      (length) => length === count,
-      `${count} syncs under way`,
-    );
-  }
-
-  /** Ends the sync that came `index`-th of those under way. */
-  end(index: number): void {
-    this.held.splice(index, 1)[0]!();
-  }
-}
+import { HeldSyncs } from './held-syncs.js';
 
 function commit(journal: FileJournal): Promise<void> {
   journal.prepare();
