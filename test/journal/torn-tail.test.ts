@@ -207,7 +207,11 @@ describe.each(['interval', 'never'] as const)('with sync class %s', (syncClass) 
         });
         const left = log.bodies.slice(0, log.places.indexOf(bad));
         expect(isSame(found.bodies, left)).toBe(true);
-        expect(readFileSync(found.torn!.copy).equals(before.subarray(bad.offset, endOf(before)))).toBe(true);
+        const end = Math.max(bad.offset, endOf(before));
+        const tails = keptTails(directory).map((copy) => readFileSync(copy));
+        // Of the last one not a byte may have arrived: then there is nothing to keep.
+        expect(isSame(tails, end > bad.offset ? [before.subarray(bad.offset, end)] : [])).toBe(true);
+        expect(found.torn?.bytes ?? 0).toBe(end - bad.offset);
         // What was whole behind the bad one does not come back.
         expect(isSame((await reopened(directory, log.options)).bodies, [...left, next])).toBe(true);
       });
