@@ -172,7 +172,10 @@ export class FileJournal implements Journal {
       syncClass,
       syncIntervalMs: options.syncIntervalMs ?? SYNC_INTERVAL_MS,
       onWritten: (batch) => this.#count(batch),
-      onFatal: options.onFatal,
+      onFatal: (error) => {
+        this.#reserve.halt();
+        options.onFatal(error);
+      },
     });
     this.#loadTail(segment, end);
     if (this.#isLive) this.#reserve.start();

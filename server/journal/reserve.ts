@@ -97,10 +97,15 @@ export class Reserve {
     return true;
   }
 
-  /** Resolves when nothing of it is under way any more. */
-  async stop(): Promise<void> {
+  /** Begins nothing any more. What is under way ends by itself. */
+  halt(): void {
     this.#isStopped = true;
     this.#cancelWatch();
+  }
+
+  /** Resolves when nothing of it is under way any more. */
+  async stop(): Promise<void> {
+    this.halt();
     await this.#filling;
     await this.#options.supply.settle();
   }

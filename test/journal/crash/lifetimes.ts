@@ -38,10 +38,25 @@ export interface History {
   /** Processes that have closed their journal. */
   closes: number;
   idleMarks: number;
+  /** A process at work whose disk had failed went on without having been told. */
+  isUnaware: boolean;
   seals: number;
 }
 
+/** A process at work. */
+export interface Life {
+  readonly journal: FileJournal;
+  readonly store: MessageStore;
+  readonly clock: ManualClock;
+  isCommitting: boolean;
+  isClosing: boolean;
+  /** The disk had failed before, which was told or mattered to nobody. */
+  readonly hadFailed: boolean;
+}
+
 export class Lifetimes {
+  /** The process that the run ended in. */
+  last: Life | null = null;
   readonly history: History = {
     staged: [],
     durable: 0,
@@ -51,19 +66,20 @@ export class Lifetimes {
     errors: [],
     closes: 0,
     idleMarks: 0,
+    isUnaware: false,
     seals: 0,
   };
   readonly #disk: SimulatedDisk;
   readonly #random: Random;
-  #rejectOnFatal: (error: Error) => void = () => undefined;
-  /** Never resolves; rejects as soon as a journal says that it has failed. */
+  #endRun: (error: Error) => void = () => undefined;
+  /** Never resolves; rejects as soon as a journal says that it has failed, or something that nobody waits for. */
   readonly #failed: Promise<never>;
 
   constructor(disk: SimulatedDisk, seed: number) {
     this.#disk = disk;
     this.#random = new Random(seed);
     this.#failed = new Promise((_, reject) => {
-      this.#rejectOnFatal = reject;
+      this.#endRun = reject;
     });
     this.#failed.catch(() => undefined);
   }
@@ -95,10 +111,19 @@ export class Lifetimes {
       cacheBytes: 1_048_576,
       onFatal: (error) => {
         history.fatals.push(error);
-        this.#rejectOnFatal(error);
+        this.#endRun(error);
       },
     });
     const store = new MessageStore(journal, (record) => history.staged.push(record));
+    const life: Life = {
+      journal,
+      store,
+      clock,
+      isCommitting: false,
+      isClosing: false,
+      hadFailed: this.#disk.hasFailed,
+    };
+    this.last = life;
     const replayed = await replayInto(journal, store.live);
     // After a clean close all of it is there; before the first one there is nothing.
     expect(journal.wasClean).toBe(true);
@@ -106,15 +131,18 @@ export class Lifetimes {
     const { batches } = journal.stats();
     const enough = history.seals + SEALS_MIN;
     let steps = 0;
-    for (; steps < BATCHES_MIN || history.seals < enough; steps += 1) await this.#step(journal, store, clock, steps);
+    for (; steps < BATCHES_MIN || history.seals < enough; steps += 1) await this.#step(life, steps);
     history.idleMarks += journal.stats().batches - batches - steps;
+    life.isClosing = true;
     await Promise.race([journal.close(), this.#failed]);
     history.durable = history.staged.length;
     history.closes += 1;
   }
 
-  async #step(journal: FileJournal, store: MessageStore, clock: ManualClock, step: number): Promise<void> {
+  async #step(life: Life, step: number): Promise<void> {
+    const { journal, store, clock } = life;
     const { history } = this;
+    if (this.#disk.hasFailed && !life.hadFailed) await this.#told();
     const random = this.#random;
     const before = journal.stagedSegment;
     store.begin();
@@ -124,7 +152,9 @@ export class Lifetimes {
     const last = history.staged[count - 1]!;
     const deadBelow = store.deadBelow;
     assert.ok(!journal.isDurable(last.segment, last.bodyOffset - 1), 'nothing is durable before its commit');
+    life.isCommitting = true;
     await Promise.race([journal.commit(), this.#failed]);
+    life.isCommitting = false;
     assert.ok(journal.isDurable(last.segment, last.bodyOffset - 1), 'everything is durable after its commit');
     history.durable = count;
     this.#readBack(journal, store);
@@ -132,6 +162,12 @@ export class Lifetimes {
     // Zeros are written ahead after a quarter of a second, the idle mark after a whole one.
     clock.advance(step % 5 === 4 ? 1500 : random.pick([0, 0, 10, 300]));
     if (step % 5 === 4 || random.next() < 0.5) for (let turns = 0; turns < 4; turns += 1) await turn();
+  }
+
+  /** An error of the background is told within a few turns, and ends the run. */
+  async #told(): Promise<void> {
+    for (let turns = 0; turns < 5; turns += 1) await Promise.race([turn(), this.#failed]);
+    this.history.isUnaware = true;
   }
 
   #fillBatch(store: MessageStore): void {
@@ -151,16 +187,13 @@ export class Lifetimes {
 
   #keepHouse(journal: FileJournal, store: MessageStore, deadBelow: number): void {
     const { history } = this;
-    const give = (error: unknown): void => {
-      history.errors.push(error);
-    };
     if (deadBelow > journal.firstSegment) {
       history.reclaiming = Math.max(history.reclaiming, deadBelow);
       journal.reclaim(deadBelow).then(() => {
         if (history.fatals.length === 0) history.reclaimed = Math.max(history.reclaimed, journal.firstSegment);
-      }, give);
+      }, this.#endRun);
     } else if (!store.isCopying && journal.stagedSegment - journal.firstSegment > SEGMENTS_KEPT) {
-      store.copyHead().catch(give);
+      store.copyHead().catch(this.#endRun);
     }
   }
 }
