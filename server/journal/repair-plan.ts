@@ -7,6 +7,7 @@ import {
   FILE_HEADER_BYTES,
   FLAG_SEAL,
   firstLink,
+  isOtherVersion,
   type LogIdentity,
   readFileHeader,
 } from './segment-format.js';
@@ -67,6 +68,8 @@ export function findLog(files: LogFiles): LogIdentity {
   for (const segment of files.numbers) {
     const header = headerOf(files, segment);
     if (typeof header === 'string') {
+      // Whole, but of another version: nothing that this program should write over.
+      if (isOtherVersion(header)) throw refusal(files, segment, header);
       reason ||= header;
       continue;
     }
@@ -77,13 +80,11 @@ export function findLog(files: LogFiles): LogIdentity {
   }
   const [first] = [...votes.values()].sort((a, b) => b.count - a.count);
   if (first !== undefined) return first.log;
-  const { directory, numbers } = files;
-  throw new JournalDamagedError({
-    directory,
-    segment: numbers[0]!,
-    offset: 0,
-    reason: `${reason}, as that of all files`,
-  });
+  throw refusal(files, files.numbers[0]!, `${reason}, as that of all files`);
+}
+
+function refusal({ directory }: LogFiles, segment: number, reason: string): JournalDamagedError {
+  return new JournalDamagedError({ directory, segment, offset: 0, reason });
 }
 
 function headerOf({ storage, directory }: LogFiles, segment: number): ReturnType<typeof readFileHeader> {

@@ -48,6 +48,7 @@ const FILE_CRC_AT = 60;
 const HEADER_CRC_AT = 44;
 const BODY_CRC_AT = 48;
 const HIGH = 2 ** 32;
+const OTHER_VERSION = 'the format version is';
 
 const SYNC_CLASS_BITS = { always: 0, interval: 1, never: 2, memory: 3 } as const satisfies Record<SyncClass, number>;
 const SYNC_CLASSES = ['always', 'interval', 'never', 'memory'] as const satisfies SyncClass[];
@@ -116,11 +117,16 @@ export function readFileHeader(bytes: Buffer): FileHeader | string {
   if (bytes.readUInt32LE(FILE_CRC_AT) !== crc32(bytes.subarray(0, FILE_CRC_AT)))
     return 'the checksum of the file header is wrong';
   const version = bytes.readUInt32LE(8);
-  if (version !== VERSION) return `the format version is ${version}, this program reads version ${VERSION}`;
+  if (version !== VERSION) return `${OTHER_VERSION} ${version}, this program reads version ${VERSION}`;
   return {
     segment: bytes.readUInt32LE(12),
     log: logIdentity(Uint8Array.prototype.slice.call(bytes, 16, 16 + LOG_ID_BYTES)),
   };
+}
+
+/** Whether `readFileHeader` has found a header that is whole, but of a version that this program does not read. */
+export function isOtherVersion(fault: string): boolean {
+  return fault.startsWith(OTHER_VERSION);
 }
 
 export function emptyBatchHeader(): BatchHeader {

@@ -1,4 +1,5 @@
 /** A damaged log is never opened, always repaired, and what is left is a beginning of what was written. */
+import { crc32 } from 'node:zlib';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   dumpJournal,
@@ -184,6 +185,16 @@ describe('a repair', () => {
     for (const path of whole.contents().keys()) disk = flipped(disk, path, 3);
     const before = disk.contents();
     await expect(repaired(disk)).rejects.toThrow(JournalDamagedError);
+    expect(isSame(disk.contents(), before)).toBe(true);
+  });
+
+  test('of a log that a later version has written to is refused and changes nothing', async () => {
+    const disk = whole.edited(pathOf(3), (bytes) => {
+      bytes.writeUInt32LE(2, 8);
+      return bytes.writeUInt32LE(crc32(bytes.subarray(0, 60)), 60);
+    });
+    const before = disk.contents();
+    await expect(repaired(disk)).rejects.toThrow(/segment 3 .*the format version is 2/);
     expect(isSame(disk.contents(), before)).toBe(true);
   });
 
