@@ -1,7 +1,9 @@
 /**
  * A disk that fails under a real process, at any of its calls. After the first error the broker confirms nothing, refuses nothing and ends with exit
- * code 74 (rule W1); everything that it had confirmed is there at the next start (promise P2).
+ * code 74 (rule W1); everything that it had confirmed is there at the next start, even if the kernel has dropped what the failed sync was to
+ * write (promise P2).
  */
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import type { Client } from '../../client-sdk/index.js';
@@ -10,6 +12,7 @@ import { within } from '../support/deadline.js';
 import { Random, seedOf } from '../support/random.js';
 import { CALLS, type Injection, strace, testWithStrace } from '../support/strace.js';
 import { tempDirectory } from '../support/temp-directory.js';
+import { lose, type TracedWrites, tracedWrites } from '../support/unsynced-writes.js';
 import { assertHolds, client, drain, publishAll, QUEUE, texts } from './backlog.js';
 
 /** Small, so that new files are made, sealed and deleted while the faults come. */
@@ -31,6 +34,7 @@ interface Known {
   readonly acked: Set<number>;
   readonly exit: Exit;
   readonly log: string;
+  readonly writes: TracedWrites;
 }
 
 /** Publishes and settles until the disk fails. */
@@ -45,7 +49,7 @@ async function untilFailure(injection: Injection, flags: readonly string[] = [])
   await within(publishOn(side, known), () => `the failure of the disk; ${known.confirmed.size} are confirmed`);
   const exit = await within(broker.exit, 'the end of the broker');
   const { log, dataDir } = broker;
-  return { dataDir, ...known, ...answers, exit, log };
+  return { dataDir, ...known, ...answers, exit, log, writes: tracedWrites(tracePath) };
 }
 
 /** Publishes until that fails, `WINDOW` at a time, with bodies of any size. */
@@ -93,6 +97,28 @@ async function assertKept({ confirmed, unknown, settled, acked }: Known, dataDir
   expect(invented).toEqual([]);
 }
 
+function copyOf(dataDir: string): string {
+  const copy = tempDirectory();
+  cpSync(dataDir, copy, { recursive: true });
+  return copy;
+}
+
+/** What was promised is there, whatever the kernel has made of the writes that were not synced. */
+async function assertKeptWhateverWasLost(known: Known): Promise<void> {
+  // The trace could be read.
+  expect(known.writes.count).toBeGreaterThan(known.confirmed.size / WINDOW);
+  for (const isLost of [() => true, () => random.whole(0, 1) === 0]) {
+    const dataDir = copyOf(known.dataDir);
+    const moved = known.writes.unsynced.map((write) => ({
+      ...write,
+      path: write.path.replace(known.dataDir, dataDir),
+    }));
+    lose(moved, isLost);
+    await assertKept(known, dataDir);
+  }
+  await assertKept(known, known.dataDir);
+}
+
 function assertStopped({ exit, log, confirmed }: Known, call: RegExp): void {
   expect(exit).toEqual({ code: 74, signal: null });
   const fatal = log.split('\n').filter((line) => line.includes('"level":60'));
@@ -108,7 +134,7 @@ describe('a broker ends with 74 and keeps what it has confirmed', () => {
       const when = `${random.whole(10, 60)}`;
       const known = await untilFailure({ calls: CALLS.datasync, fault: 'error=EIO', when });
       assertStopped(known, /EIO: i\/o error, fdatasync/);
-      await assertKept(known, known.dataDir);
+      await assertKeptWhateverWasLost(known);
     });
   }
 
@@ -116,21 +142,21 @@ describe('a broker ends with 74 and keeps what it has confirmed', () => {
     const when = `${random.whole(5, 12)}`;
     const known = await untilFailure({ calls: CALLS.sync, fault: 'error=EIO', when });
     assertStopped(known, /EIO: i\/o error, fsync/);
-    await assertKept(known, known.dataDir);
+    await assertKeptWhateverWasLost(known);
   });
 
   testWithStrace('when a write fails', async () => {
     const when = `${random.whole(30, 200)}`;
     const known = await untilFailure({ calls: CALLS.write, fault: 'error=EIO', when });
     assertStopped(known, /EIO: i\/o error, write/);
-    await assertKept(known, known.dataDir);
+    await assertKeptWhateverWasLost(known);
   });
 
   testWithStrace('when a segment cannot be renamed or deleted', async () => {
     const calls = random.pick([CALLS.rename, CALLS.unlink]);
-    const known = await untilFailure({ calls, fault: 'error=EIO', when: `${random.whole(3, 8)}` });
+    const known = await untilFailure({ calls, fault: 'error=EIO', when: `${random.whole(6, 12)}` });
     assertStopped(known, /EIO: i\/o error, (rename|unlink)/);
-    await assertKept(known, known.dataDir);
+    await assertKeptWhateverWasLost(known);
   });
 
   testWithStrace('when a sync fails that comes every so many ms only', async () => {
@@ -140,6 +166,18 @@ describe('a broker ends with 74 and keeps what it has confirmed', () => {
     // What was confirmed since the last sync is lost if the kernel has dropped it, and only then.
     await assertKept(known, known.dataDir);
   });
+});
+
+describe('a cut of the power', () => {
+  for (let round = 1; round <= ROUNDS; round++) {
+    testWithStrace(`in the middle of a sync takes nothing that was confirmed (${round} of ${ROUNDS})`, async () => {
+      const when = `${random.whole(10, 60)}`;
+      const known = await untilFailure({ calls: CALLS.datasync, fault: 'signal=SIGKILL', when });
+      expect(known.exit).toEqual({ code: null, signal: 'SIGKILL' });
+      expect(known.confirmed.size).toBeGreaterThan(0);
+      await assertKeptWhateverWasLost(known);
+    });
+  }
 });
 
 describe('a start', () => {
