@@ -15,6 +15,7 @@ import { Requests } from './requests.js';
 import { Settlements } from './settlements.js';
 import type { Status } from './status-feed.js';
 import { TagSet } from './tag-set.js';
+import { Tokens } from './tokens.js';
 import type { Platform } from './transport.js';
 
 /** The promise of `connect`. */
@@ -27,6 +28,8 @@ interface Pending {
 export class Client {
   /** Declare, inspect, purge, pause and delete queues. */
   readonly queues: Queues;
+  /** Make, list and revoke tokens. */
+  readonly tokens: Tokens;
   readonly #connection: Connection;
   readonly #publisher: Publisher;
   readonly #settlements: Settlements;
@@ -57,6 +60,7 @@ export class Client {
     this.#requests = new Requests(parsed.requestTimeoutMs, context);
     this.#settlements = new Settlements(parsed.requestTimeoutMs, context);
     this.queues = new Queues(this.#requests);
+    this.tokens = new Tokens(this.#requests);
     this.#targets = {
       publisher: this.#publisher,
       settlements: this.#settlements,
@@ -86,7 +90,7 @@ export class Client {
    * Publishes a message; resolves when the broker has it as safe as its receipt says. `body`: bytes as they are, a string as UTF-8, anything else as
    * MessagePack.
    *
-   * Rejects, nothing being stored: INVALID_NAME, INVALID_ARGUMENT, QUEUE_NOT_FOUND, BODY_TOO_LARGE, HEADERS_TOO_LARGE, TOO_MANY_MESSAGES, DISK_FULL,
+   * Rejects, nothing being stored: INVALID_NAME, INVALID_ARGUMENT, QUEUE_NOT_FOUND, BODY_TOO_LARGE, HEADERS_TOO_LARGE, TOO_MANY_MESSAGES, DISK_FULL, FORBIDDEN, QUOTA_EXCEEDED,
    * PUBLISH_BUFFER_FULL. Rejects with an unknown outcome: PUBLISH_TIMEOUT (after `publishTimeoutMs`, connected or not) unless `details.wasSent` is
    * false, CONNECTION_LOST and CLIENT_CLOSED (the client gave up). A lost connection alone rejects nothing: what is unconfirmed is sent
    * again when it is back, and the broker stores it once.

@@ -1,5 +1,15 @@
 /** The public names of the SDK, the same in Node and in browsers. */
-export { ERRORS, type ErrorCode, LovageError, type QueueInfo, type QueueSettings } from '@lovage/protocol';
+export {
+  ERRORS,
+  type ErrorCode,
+  LovageError,
+  type QueueInfo,
+  type QueueSettings,
+  type Right,
+  type Role,
+  type TokenInfo,
+  type TokenOptions,
+} from '@lovage/protocol';
 export type { Client } from './client.js';
 export type { Consumer, Handler } from './consumer.js';
 export type { Delivery, NackOptions } from './delivery.js';
@@ -7,3 +17,4 @@ export type { PublishMessage, PublishOptions, Receipt } from './message.js';
 export type { ConnectOptions, ConsumeOptions } from './options.js';
 export type { DeclaredQueue, Queues } from './queues.js';
 export type { ConnectionState, Status } from './status-feed.js';
+export type { CreatedToken, Tokens } from './tokens.js';

@@ -22,6 +22,12 @@ export const ERRORS = {
   SESSION_TAKEN_OVER: { by: 'broker', close: 4409, text: 'another connection has resumed this session' },
   SHUTTING_DOWN: { by: 'broker', close: 4410, text: 'the broker is stopping' },
   TOO_MANY_CONNECTIONS: { by: 'broker', close: 4411, text: 'the broker has as many connections as it may have' },
+  TOKEN_EXPIRED: { by: 'broker', close: 4413, text: 'the token has expired' },
+  TOO_MANY_ATTEMPTS: {
+    by: 'broker',
+    close: 4414,
+    text: 'too many wrong tokens came from this address, try again later',
+  },
   INTERNAL_ERROR: { by: 'broker', close: 4500, text: 'the broker failed on this frame; the connection is closed' },
   // One request.
   UNKNOWN_OP: { by: 'broker', close: null, text: 'the broker does not know this op' },
@@ -53,6 +59,9 @@ export const ERRORS = {
     close: null,
     text: 'this attempt was taken back; the message belongs to another attempt or is gone',
   },
+  FORBIDDEN: { by: 'broker', close: null, text: 'the token does not have the right that this needs' },
+  TOKEN_NOT_FOUND: { by: 'broker', close: null, text: 'there is no token of this id' },
+  QUOTA_EXCEEDED: { by: 'broker', close: null, text: 'a quota of the token or the namespace is used up' },
   // The SDK's own.
   CONNECT_FAILED: { by: 'client', close: null, text: 'no connection could be made' },
   CONNECTION_LOST: { by: 'client', close: null, text: 'the connection was lost and the outcome is not known' },

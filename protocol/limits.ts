@@ -57,4 +57,8 @@ export const LIMITS = {
   heartbeatMisses: 2,
   /** Names per page of a listing. */
   pageMax: 1_000,
+  /** Patterns of a token for one right. */
+  patternsMax: 32,
+  /** Tokens of a broker. */
+  tokensMax: 10_000,
 } as const;

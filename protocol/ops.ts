@@ -23,6 +23,9 @@ export const CLIENT_OPS = {
   QUEUE_INSPECT: 16,
   QUEUE_LIST: 17,
   GOODBYE: 18,
+  TOKEN_CREATE: 32,
+  TOKEN_LIST: 33,
+  TOKEN_REVOKE: 34,
 } as const;
 
 export const SERVER_OPS = {

@@ -6,16 +6,18 @@
  *
  * The port answers health checks while the journal is replayed; clients are let in when that is done.
  */
+import { existsSync } from 'node:fs';
 import { Broker } from '../broker/broker.js';
 import { LiveBrokerView } from '../broker/broker-view.js';
 import { SYSTEM_CLOCK } from '../broker/clock.js';
+import { Desk } from '../broker/desk.js';
 import { Engine } from '../engine/engine.js';
 import { ENGINE_DEFAULTS } from '../engine/state.js';
 import { Gateway } from '../gateway/gateway.js';
 import { createHttp, type HttpOptions } from '../http/index.js';
 import { type Journal, MemoryJournal, openFileJournal } from '../journal/index.js';
 import { Authority } from '../session/authority.js';
-import { allowedHosts, assertSafeBinding, type Settings } from '../settings/index.js';
+import { allowedHosts, assertSafeBinding, isLoopback, isSafeBinding, type Settings } from '../settings/index.js';
 import { VERSION } from './version.js';
 
 /** ms that bytes may wait for a client that takes none of them. */
@@ -27,6 +29,8 @@ const EXIT_IO_ERROR = 74;
 export interface App {
   /** `ws://host:port`, with the port in fact taken. */
   readonly url: string;
+  /** Whether everybody who reaches the port may do everything, because there is no token. */
+  isOpen(): boolean;
   /** Refuses new work, finishes what has arrived, syncs, closes. Idempotent. */
   close(): Promise<void>;
 }
@@ -35,7 +39,8 @@ type Log = NonNullable<HttpOptions['log']>;
 
 /** Starts a broker; resolves when clients are let in. Throws ADDRESS_IN_USE, DATA_DIR_LOCKED, JOURNAL_DAMAGED, INVALID_SETTING. */
 export async function startApp(settings: Settings, log: Log): Promise<App> {
-  assertSafeBinding(settings);
+  // Where there is no journal there are no tokens, and nothing needs to be made to say so.
+  if (settings.memory || !existsSync(settings.dataDir)) assertSafeBinding(settings, false);
   const journal = await openJournal(settings, log);
   const engine = new Engine({
     messagesMax: settings.messagesMax,
@@ -47,13 +52,20 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
   const broker = new Broker({ engine, journal, clock: SYSTEM_CLOCK });
   const view = new LiveBrokerView(broker, SYSTEM_CLOCK, VERSION, () => gateway);
   const hosts = allowedHosts(settings);
-  const http = createHttp({ view, token: settings.token, allowedHosts: hosts, log });
+  const authority = new Authority({
+    tokens: engine.state.tokens,
+    token: settings.token,
+    isOpen: settings.insecure || isLoopback(settings.host),
+    clock: SYSTEM_CLOCK,
+  });
+  broker.watchAccess(authority);
+  const http = createHttp({ view, authority, desk: new Desk(broker), allowedHosts: hosts, log });
   const gateway = new Gateway({
     server: http.server,
     context: {
       broker,
       settings: { ...settings, unsentMsMax: UNSENT_MS_MAX },
-      authority: new Authority(settings.token),
+      authority,
       onError: (err) => log.error({ err }, 'a connection failed'),
     },
     connectionsMax: settings.connectionsMax,
@@ -68,13 +80,20 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
     clearInterval(sampler);
     await broker.settle();
     await gateway.close();
+    authority.close();
     await http.close();
     await broker.close();
   };
-  const app = { url: '', close: () => (closing ??= close()) };
+  const app = { url: '', isOpen: () => authority.isOpen, close: () => (closing ??= close()) };
   try {
+    // Nobody may reach a port that is refused, so what only the journal can tell is read before it is opened.
+    const isRefusable = !isSafeBinding(settings);
+    if (isRefusable) {
+      await broker.recover();
+      assertSafeBinding(settings, authority.hasTokens);
+    }
     const { port } = await http.listen(settings);
-    await broker.recover();
+    if (!isRefusable) await broker.recover();
     gateway.open();
     return Object.assign(app, {
       url: `ws://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`,

@@ -16,7 +16,7 @@ import type { Engine } from '../engine/engine.js';
 import { FLAG } from '../engine/message-table.js';
 import type { Journal } from '../journal/journal.js';
 import type { Clock } from './clock.js';
-import { EffectRouter } from './effect-router.js';
+import { type AccessWatcher, EffectRouter } from './effect-router.js';
 import { type BatchOwner, Housekeeping } from './housekeeping.js';
 import type { Outlet } from './outlet.js';
 import { RecordReader } from './record-codec.js';
@@ -205,6 +205,15 @@ export class Broker implements BatchOwner {
     for (const consumer of this.engine.state.session(session).consumers.values())
       if (consumer.isActive) view.push(consumer.id, consumer.unsettled);
     return view;
+  }
+
+  queueExists(namespace: string, name: string): boolean {
+    return this.engine.state.queue(namespace, name) !== null;
+  }
+
+  /** Who is told that a token was revoked, or that the first one was made; in the middle of a command. */
+  watchAccess(watcher: AccessWatcher): void {
+    this.#router.accessWatcher = watcher;
   }
 
   queueInfo(namespace: string, name: string): QueueInfo | null {

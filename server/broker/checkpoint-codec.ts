@@ -9,13 +9,16 @@
  *      1     [index, key, id, timeMs]                                            a dedup key of the queue of that index, oldest first
  *      2     [session, key, namespace, producer|nil]
  *      3     [namespace, name, lastSeq, confirmedSeq, usedMs, [seq, count, id, ...]]      a producer
+ *      6     as the head of a token record                                        a token
  *
  * How to change this: add fields to the end of a row or of the head, or a new kind. Journals of older versions must stay readable.
  */
 import { decodeValue, encodeValue, type QueueSettings } from '@lovage/protocol';
+import type { Token } from '../engine/access.js';
 import type { CheckpointProducer, CheckpointQueue, CheckpointRecord, SessionRecord } from '../engine/record.js';
+import { tokenOf, tokenRow, tokenValues } from './token-codec.js';
 
-const KIND = { QUEUE: 0, DEDUP: 1, SESSION: 2, PRODUCER: 3 } as const;
+const KIND = { QUEUE: 0, DEDUP: 1, SESSION: 2, PRODUCER: 3, TOKEN: 6 } as const;
 /** Values in one part at most, but for the one row that goes beyond it. */
 const PART_VALUES = 100_000;
 const ROW_VALUES = 16;
@@ -54,6 +57,7 @@ export function encodeCheckpoint(record: CheckpointRecord): { head: Uint8Array; 
     writer.add(KIND.SESSION, [session, key, namespace, producer]);
   for (const { namespace, name, lastSeq, confirmedSeq, usedMs, ranges } of record.producers)
     writer.add(KIND.PRODUCER, [namespace, name, lastSeq, confirmedSeq, usedMs, ranges], ranges.length);
+  for (const token of record.tokens) writer.add(KIND.TOKEN, tokenRow(token), tokenValues(token));
   writer.flush();
   const { timeMs, nextId, nextSession } = record;
   const lengths = writer.parts.map((part) => part.length);
@@ -65,6 +69,7 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
   const queues = new Map<number, CheckpointQueue & { readonly dedup: (readonly [string, number, number])[] }>();
   const sessions: SessionRecord[] = [];
   const producers: CheckpointProducer[] = [];
+  const tokens: Token[] = [];
   const take: Record<number, (row: Row) => void> = {
     [KIND.QUEUE]: (row) => {
       const [index, namespace, name, settings, isPaused] = row as [number, string, string, QueueSettings, boolean];
@@ -89,6 +94,9 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
       ];
       producers.push({ namespace, name, lastSeq, confirmedSeq, usedMs, ranges });
     },
+    [KIND.TOKEN]: (row) => {
+      tokens.push(tokenOf(row));
+    },
   };
   let offset = 0;
   for (const length of lengths) {
@@ -96,5 +104,5 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
     for (const row of rows) take[kind]!(row);
     offset += length;
   }
-  return { type: 'checkpoint', timeMs, nextId, nextSession, queues: [...queues.values()], sessions, producers };
+  return { type: 'checkpoint', timeMs, nextId, nextSession, queues: [...queues.values()], sessions, producers, tokens };
 }

@@ -27,6 +27,9 @@ const DURABILITY_OF: Record<SyncClass, number> = {
 };
 const MEMORY = DURABILITY.indexOf('memory');
 
+/** Is told at once, not when it is on the disk: whoever has to go, goes. */
+export type AccessWatcher = Pick<EffectSink, 'revoked' | 'accessClosed'>;
+
 export class EffectRouter implements EffectSink {
   readonly #state: EngineState;
   readonly #journal: Journal;
@@ -38,6 +41,7 @@ export class EffectRouter implements EffectSink {
   committing: Outlet[] = [];
   safe: Outlet[] = [];
   segment = 0;
+  accessWatcher: AccessWatcher | null = null;
   /** Where the last reservation of ids for memory messages is: until it is on disk, what concerns such messages waits as if it were in the journal. */
   #ids: 'gathering' | 'committing' | 'safe' = 'safe';
   #isCommitting = false;
@@ -188,6 +192,14 @@ export class EffectRouter implements EffectSink {
 
   cancelled(session: number, consumerId: number, code: ErrorCode): void {
     this.#frame(session, [SERVER_OPS.CONSUMER_CANCELLED, consumerId, code]);
+  }
+
+  revoked(tokenId: string): void {
+    this.accessWatcher?.revoked(tokenId);
+  }
+
+  accessClosed(session: number): void {
+    this.accessWatcher?.accessClosed(session);
   }
 
   /** An answer that the session itself has, in its place among the others. */

@@ -14,6 +14,8 @@
  *     10    ids           [below]
  *     11    move          [[id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumer, offset, length], ...]   payloads
  *     12    checkpoint    [timeMs, nextId, nextSession, [bytes of each part]]        parts, see `checkpoint-codec.ts`
+ *     20    token         [id, name, role, namespace|nil, configure, write, read, expiresAt|nil, connectionsMax|nil, publishRateMax|nil, createdAt, hash]
+ *     21    token-revoke  [id]
  *
  * How to change this: add fields to the end of a head, or a new type. A type's number is never used again, and journals of older versions
  * must stay readable.
@@ -28,6 +30,7 @@ import {
 } from '../engine/record.js';
 import type { ReplayedRecord } from '../journal/journal.js';
 import { decodeCheckpoint, encodeCheckpoint } from './checkpoint-codec.js';
+import { tokenOf, tokenRow } from './token-codec.js';
 
 export const RECORD_TYPES = {
   publish: 1,
@@ -42,6 +45,8 @@ export const RECORD_TYPES = {
   ids: 10,
   move: 11,
   checkpoint: 12,
+  token: 20,
+  'token-revoke': 21,
 } as const satisfies Record<JournalRecord['type'], number>;
 
 const NAMES = new Map<number, JournalRecord['type']>(
@@ -65,6 +70,8 @@ const HEADS: {
   'queue-delete': (record) => [record.index],
   'queue-pause': (record) => [record.index, record.isPaused],
   ids: (record) => [record.below],
+  token: (record) => tokenRow(record.token),
+  'token-revoke': (record) => [record.id],
 };
 
 export interface EncodedRecord {
@@ -112,7 +119,7 @@ export class RecordReader {
     const type = NAMES.get(replayed.type);
     if (type === undefined)
       throw new Error(
-        `Cannot read a record of type ${replayed.type}: expected 1 to ${NAMES.size}; a later version wrote it`,
+        `Cannot read a record of type ${replayed.type}: expected one of ${[...NAMES.keys()].join(', ')}; a later version wrote it`,
       );
     return this.#decode(type, replayed);
   }
@@ -161,6 +168,10 @@ export class RecordReader {
           segment: replayed.segment,
           offset: replayed.bodyOffset,
         };
+      case 'token':
+        return { type, token: tokenOf(head) };
+      case 'token-revoke':
+        return { type, id: head[0] as string };
       case 'checkpoint':
         return decodeCheckpoint(head, replayed.body);
       default:

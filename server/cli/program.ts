@@ -7,12 +7,14 @@ import { addPublish } from './publish.js';
 import { addQueues } from './queues.js';
 import { addStart } from './start.js';
 import { addStatus } from './status.js';
+import { addTokens } from './tokens.js';
 
 const COMMANDS: readonly ((program: Command) => void)[] = [
   addStart,
   addPublish,
   addConsume,
   addQueues,
+  addTokens,
   addStatus,
   addJournal,
 ];

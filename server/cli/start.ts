@@ -1,7 +1,8 @@
 /** `lovage start`: runs a broker until it is told to stop. */
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { assertSafeBinding, isLoopback, loadSettings, type Settings } from '../settings/index.js';
+import type { App } from '../app/app.js';
+import { isLoopback, loadSettings, type Settings } from '../settings/index.js';
 import { EXIT } from './failure.js';
 import { createLog } from './log.js';
 import { addSettings, JSON_OPTION } from './options.js';
@@ -18,7 +19,6 @@ export function addStart(program: Command): void {
 
 async function start(flags: Record<string, unknown>): Promise<void> {
   const settings = loadSettings('broker', { flags, variables: process.env });
-  assertSafeBinding(settings);
   const { log, flush } = createLog(settings.logLevel);
   process.on('exit', flush);
   // Ahead of main's own, which ends the process.
@@ -29,7 +29,7 @@ async function start(flags: Record<string, unknown>): Promise<void> {
   const stopped = new Promise<StopSignal>(onStopSignal);
   const output = new Output(flags.json === true);
   // A broker serves its clients, not the reader of its first line.
-  await output.print(readyFacts(settings, app.url), readyText(settings, app.url)).catch((err: unknown) => {
+  await output.print(readyFacts(settings, app), readyText(settings, app)).catch((err: unknown) => {
     log.warn({ err }, 'the ready line could not be printed');
   });
   log.info({ signal: await stopped }, 'stopping');
@@ -49,30 +49,33 @@ interface ReadyFacts {
   readonly warnings: readonly string[];
 }
 
-function readyFacts(settings: Settings, url: string): ReadyFacts {
+function readyFacts(settings: Settings, app: App): ReadyFacts {
   return {
     ready: true,
-    url,
+    url: app.url,
     dataDir: settings.memory ? null : resolve(settings.dataDir),
     sync: settings.memory ? 'memory' : settings.sync,
     pid: process.pid,
-    warnings: warnings(settings),
+    warnings: warnings(settings, app),
   };
 }
 
-function readyText(settings: Settings, url: string): string {
+function readyText(settings: Settings, app: App): string {
   const place = settings.memory
     ? 'in memory only, all is gone after a stop'
     : `data in ${resolve(settings.dataDir)}, sync ${syncText(settings.sync)}`;
-  return [`Lovage is ready at ${url} (${place})`, ...warnings(settings).map((text) => `Warning: ${text}`)].join('\n');
+  const told = warnings(settings, app).map((text) => `Warning: ${text}`);
+  return [`Lovage is ready at ${app.url} (${place})`, ...told].join('\n');
 }
 
 function syncText(sync: Settings['sync']): string {
   return typeof sync === 'number' ? `every ${sync} ms` : sync;
 }
 
-function warnings({ token, host }: Settings): string[] {
-  if (token !== null) return [];
+function warnings({ host }: Settings, app: App): string[] {
+  if (!app.isOpen()) return [];
   const who = isLoopback(host) ? 'every program on this machine' : `everybody who reaches ${host}`;
-  return [`there is no token, so ${who} may read and change all queues (set LOVAGE_TOKEN to ask for one)`];
+  return [
+    `there is no token, so ${who} may read and change all queues (set LOVAGE_TOKEN to ask for one, or make tokens with "lovage tokens create --role admin")`,
+  ];
 }

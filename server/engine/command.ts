@@ -2,7 +2,7 @@
  * What can be asked of the engine, one object a frame. Sessions are known by the number that `open` gave them; everything in a command has
  * been checked for its type and range, so the engine only decides whether it fits the state.
  */
-import type { ConsumeOptions, PublishBatch, QueueSettings } from '@lovage/protocol';
+import type { ConsumeOptions, ErrorCode, PublishBatch, QueueSettings, TokenFields } from '@lovage/protocol';
 
 export type Command =
   | OpenCommand
@@ -24,6 +24,9 @@ export type Command =
   | DeclareCommand
   | DeleteCommand
   | QueueCommand
+  | TokenCreateCommand
+  | TokenListCommand
+  | TokenRevokeCommand
   | {
       readonly type: 'list';
       readonly session: number;
@@ -48,6 +51,16 @@ export interface PublishCommand {
   readonly type: 'publish';
   readonly session: number;
   readonly batch: PublishBatch;
+  /** What the door refuses of the frame; null or absent: nothing. */
+  readonly refused?: RefusedPublish | null;
+}
+
+/** A publish that the client may not make: all of it, or its messages to some of the targets. */
+export interface RefusedPublish {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** Names among the targets; null for the whole frame. */
+  readonly targets: ReadonlySet<string> | null;
 }
 
 export interface ConsumeCommand {
@@ -100,4 +113,33 @@ export interface QueueCommand {
   readonly session: number;
   readonly request: number;
   readonly name: string;
+}
+
+/** A token whose secret was drawn at the door: the engine keeps `hash` and tells `secret` once. */
+export interface TokenCreateCommand {
+  readonly type: 'token-create';
+  readonly session: number;
+  readonly request: number;
+  readonly id: string;
+  readonly hash: string;
+  readonly secret: string;
+  readonly fields: TokenFields;
+}
+
+/** `namespace`: only tokens that belong to it; null for all. */
+export interface TokenListCommand {
+  readonly type: 'token-list';
+  readonly session: number;
+  readonly request: number;
+  readonly namespace: string | null;
+  readonly after: string | null;
+  readonly limit: number;
+}
+
+export interface TokenRevokeCommand {
+  readonly type: 'token-revoke';
+  readonly session: number;
+  readonly request: number;
+  readonly namespace: string | null;
+  readonly id: string;
 }

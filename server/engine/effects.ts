@@ -43,6 +43,10 @@ export interface EffectSink {
     message: string,
     details: Record<string, unknown> | null,
   ): void;
+  /** A token is no longer one: whoever came in with it has to go. */
+  revoked(tokenId: string): void;
+  /** The first token is made, by `session`: whoever came in without one has to go. */
+  accessClosed(session: number): void;
   /** The broker ended a consumer. */
   cancelled(session: number, consumerId: number, code: ErrorCode): void;
 }

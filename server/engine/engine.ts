@@ -3,6 +3,7 @@
  * or told it says to the `EffectSink`. The same commands at the same times give the same records and effects, to the byte.
  */
 import type { QueueInfo } from '@lovage/protocol';
+import { Access } from './access.js';
 import type { Command } from './command.js';
 import { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
@@ -31,6 +32,7 @@ export class Engine {
   readonly #queues: Queues;
   readonly #publishing: Publishing;
   readonly #sessions: Sessions;
+  readonly #access: Access;
   readonly #restore: Restore;
   readonly #handlers: Handlers;
   #pruneAtMs = 0;
@@ -42,6 +44,7 @@ export class Engine {
     this.#queues = new Queues(this.state, this.#deliveries);
     this.#publishing = new Publishing(this.state, this.#queues, this.#deliveries);
     this.#sessions = new Sessions(this.state, this.#deliveries);
+    this.#access = new Access(this.state);
     this.#restore = new Restore(this.state, this.#queues, this.#sessions, this.#publishing, this.#deliveries);
     this.#handlers = this.#table();
   }
@@ -142,6 +145,7 @@ export class Engine {
         usedMs: producer.usedMs,
         ranges: producer.remembered(),
       })),
+      tokens: [...state.tokens],
     };
   }
 
@@ -240,6 +244,9 @@ export class Engine {
       pause: (command, out) => queues.pause(command, true, out),
       resume: (command, out) => queues.pause(command, false, out),
       inspect: (command, out) => queues.inspect(command, out),
+      'token-create': (command, out) => this.#access.create(command, out),
+      'token-list': (command, out) => this.#access.list(command, out),
+      'token-revoke': (command, out) => this.#access.revoke(command, out),
       list: (command, out) => {
         const { namespace } = this.state.session(command.session);
         out.reply(command.session, command.request, queues.list(namespace, command.after, command.limit));

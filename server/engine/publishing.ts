@@ -1,7 +1,7 @@
 // hot path
 /** PUBLISH: which of its messages are taken, their ids, and their way into the queues. */
 import { defaultQueueSettings, type ErrorCode, PUBLISH_FLAGS, type PublishBatch } from '@lovage/protocol';
-import type { PublishCommand } from './command.js';
+import type { PublishCommand, RefusedPublish } from './command.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { FLAG } from './message-table.js';
@@ -23,6 +23,8 @@ export class Publishing {
   readonly #targets: (Queue | null)[] = [];
   /** index, id, index, id, ... of messages of the frame at hand that are not taken; id 0 means refused. */
   readonly #exceptions: number[] = [];
+  /** What the door refuses of the frame at hand. */
+  #refused: RefusedPublish | null = null;
   #idsReservedBelow = 0;
   /** Why publishes to the journal are refused now, null if they are not. Set by the broker. */
   refusal: ErrorCode | null = null;
@@ -33,8 +35,9 @@ export class Publishing {
     this.#deliveries = deliveries;
   }
 
-  publish({ session: number, batch }: PublishCommand, out: EffectSink): void {
+  publish({ session: number, batch, refused = null }: PublishCommand, out: EffectSink): void {
     const session = this.#state.session(number);
+    this.#refused = refused;
     const code = this.#refusalOf(batch);
     if (code !== null) return this.#refuse(session, batch, code, out);
     const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
@@ -149,6 +152,7 @@ export class Publishing {
 
   #refusalOf(batch: PublishBatch): ErrorCode | null {
     if (batch.problem !== null) return batch.problem.code;
+    if (this.#refused?.targets === null) return this.#refused.code;
     const { table, options } = this.#state;
     if ((batch.flags & PUBLISH_FLAGS.MEMORY) === 0) {
       if (this.refusal !== null) return this.refusal;
@@ -160,7 +164,11 @@ export class Publishing {
   #refuse(session: Session, batch: PublishBatch, code: ErrorCode, out: EffectSink): void {
     const { problem } = batch;
     const message =
-      problem === null ? '' : `Cannot publish: field "${problem.field}" of message ${problem.index} is not allowed`;
+      problem === null
+        ? this.#refused?.targets === null
+          ? this.#refused.message
+          : ''
+        : `Cannot publish: field "${problem.field}" of message ${problem.index} is not allowed`;
     const { number, producer } = session;
     const { firstSeq, count } = batch;
     const isResent = problem === null && producer !== null && firstSeq <= producer.lastSeq;
@@ -181,6 +189,10 @@ export class Publishing {
     targets.length = 0;
     const declares = (batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0;
     for (const name of batch.targets) {
+      if (this.#refused?.targets?.has(name)) {
+        targets.push(null);
+        continue;
+      }
       let queue = this.#state.queue(namespace, name);
       if (queue === null && declares) queue = this.#queues.create(namespace, name, defaultQueueSettings(), out);
       targets.push(queue);
@@ -240,17 +252,16 @@ export class Publishing {
     for (let e = 0; e < exceptions.length; e += 2) {
       const seq = batch.firstSeq + exceptions[e]!;
       const id = exceptions[e + 1]!;
-      if (id === 0)
-        out.reject(
-          session.number,
-          seq,
-          1,
-          'QUEUE_NOT_FOUND',
-          `Cannot publish: queue "${batch.targets[batch.target[exceptions[e]!]!]}" does not exist`,
-        );
+      if (id === 0) this.#rejectOne(session, seq, batch.targets[batch.target[exceptions[e]!]!]!, out);
       else if (producer !== null && producer.idOf(seq) === id) out.confirm(session.number, seq, 1, id, isMemory);
       else out.duplicate(session.number, seq, id, isMemory);
     }
+  }
+
+  #rejectOne(session: Session, seq: number, target: string, out: EffectSink): void {
+    const refused = this.#refused;
+    if (refused?.targets?.has(target)) out.reject(session.number, seq, 1, refused.code, refused.message);
+    else out.reject(session.number, seq, 1, 'QUEUE_NOT_FOUND', `Cannot publish: queue "${target}" does not exist`);
   }
 
   #reserveIds(out: EffectSink): void {

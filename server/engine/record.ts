@@ -5,6 +5,7 @@
  * How to change this: add a type; readers of older journals must still know the old ones (`server/broker/record-codec.ts`).
  */
 import type { PublishBatch, QueueSettings } from '@lovage/protocol';
+import type { Token } from './access.js';
 
 export type JournalRecord =
   | PublishRecord
@@ -18,6 +19,8 @@ export type JournalRecord =
   | QueuePauseRecord
   | IdsRecord
   | MoveRecord
+  | TokenRecord
+  | TokenRevokeRecord
   | CheckpointRecord;
 
 /** A PUBLISH as it came. Message i has the id `baseId + i`. */
@@ -137,6 +140,16 @@ export interface MoveRecord {
   readonly offset: number;
 }
 
+export interface TokenRecord {
+  readonly type: 'token';
+  readonly token: Token;
+}
+
+export interface TokenRevokeRecord {
+  readonly type: 'token-revoke';
+  readonly id: string;
+}
+
 /** Everything that is not a message: the first record of every segment, so that the segments before it can go. */
 export interface CheckpointRecord {
   readonly type: 'checkpoint';
@@ -146,6 +159,7 @@ export interface CheckpointRecord {
   readonly queues: readonly CheckpointQueue[];
   readonly sessions: readonly SessionRecord[];
   readonly producers: readonly CheckpointProducer[];
+  readonly tokens: readonly Token[];
 }
 
 export interface CheckpointQueue {

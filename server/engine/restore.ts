@@ -86,6 +86,12 @@ export class Restore {
       case 'ids':
         this.#ids(record);
         break;
+      case 'token':
+        this.#state.tokens.add(record.token);
+        break;
+      case 'token-revoke':
+        this.#state.tokens.remove(record.id);
+        break;
       case 'checkpoint':
         this.#checkpoint(record);
         break;
@@ -249,6 +255,7 @@ export class Restore {
       producer.confirmedSeq = entry.confirmedSeq;
     }
     for (const session of record.sessions) this.#session(session);
+    for (const token of record.tokens) this.#state.tokens.add(token);
   }
 
   #clock(timeMs: number): void {

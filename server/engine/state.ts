@@ -1,5 +1,6 @@
 /** What the parts of the engine share. Each field is written by the part that is named; the others read it. */
 import { LIMITS, LovageError } from '@lovage/protocol';
+import { TokenTable } from './access.js';
 import { LeaseTable } from './lease-table.js';
 import { MessageTable } from './message-table.js';
 import { Producers } from './producers.js';
@@ -49,6 +50,8 @@ export class EngineState {
   readonly sessions = new Map<number, Session>();
   readonly sessionsByKey = new Map<string, Session>();
   nextSession = 1;
+  /** Written by `access.ts`. */
+  readonly tokens = new TokenTable();
   /** Written by `publishing.ts`. */
   nextId = 1;
   /** Engine time: never runs back. */

@@ -104,7 +104,7 @@ export class Gateway {
 
   #connect(webSocket: WebSocket, socket: Socket): void {
     const { context, nowMs, connectionsMax } = this.#options;
-    const session = new Session(context, new SocketWire(webSocket, socket), nowMs());
+    const session = new Session(context, new SocketWire(webSocket, socket), nowMs(), socket.remoteAddress);
     webSocket.on('error', () => webSocket.terminate());
     if (this.#sessions.size >= connectionsMax) return session.fail('TOO_MANY_CONNECTIONS');
     this.#sessions.set(session, webSocket);

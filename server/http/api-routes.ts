@@ -1,7 +1,8 @@
-/** The HTTP API, version 1. It reads; changing anything is the business of the socket. */
+/** The HTTP API, version 1: what there is to see. */
 import { LIMITS, type QueueInfo } from '@lovage/protocol';
 import type { FastifyInstance } from 'fastify';
 import type { BrokerView } from '../broker/view.js';
+import type { Identity } from '../session/identity.js';
 import { HttpError } from './errors.js';
 import { checkedName, integerField, nameField, readQuery } from './query.js';
 
@@ -13,11 +14,15 @@ const QUEUE_FIELDS = ['namespace', 'after', 'limit'] as const;
  * `after` of the next page. `GET /api/v1/queues/:namespace/:name`: the `QueueInfo`; a `/` in a name is written `%2F`.
  */
 export function addApiRoutes(fastify: FastifyInstance, view: BrokerView): void {
-  fastify.get('/api/v1/overview', async () => view.overview());
+  fastify.get('/api/v1/overview', async (request) => {
+    assertSeesAll(request.identity, 'the overview');
+    return view.overview();
+  });
 
   fastify.get('/api/v1/queues', async (request) => {
     const fields = readQuery(request.query, QUEUE_FIELDS);
-    const namespace = nameField(fields, 'namespace');
+    const namespace = nameField(fields, 'namespace') ?? request.identity.namespace;
+    if (namespace !== null) request.identity.assertEnters(namespace);
     const after = nameField(fields, 'after');
     const limit = integerField(fields, 'limit', LIMIT);
     assertReady(view);
@@ -31,6 +36,7 @@ export function addApiRoutes(fastify: FastifyInstance, view: BrokerView): void {
     const path = request.params as { readonly namespace: string; readonly name: string };
     const namespace = checkedName(path.namespace, 'namespace');
     const name = checkedName(path.name, 'name');
+    request.identity.assertEnters(namespace);
     assertReady(view);
     const queue = view.queue(namespace, name);
     if (queue === null) throw new HttpError('QUEUE_NOT_FOUND', undefined, { namespace, name });
@@ -38,8 +44,15 @@ export function addApiRoutes(fastify: FastifyInstance, view: BrokerView): void {
   });
 }
 
+/** Numbers of the whole broker are for tokens of all namespaces. */
+export function assertSeesAll({ name, namespace }: Identity, what: string): void {
+  if (namespace === null) return;
+  const message = `Cannot show ${what}: token "${name}" is for namespace "${namespace}", expected one for all`;
+  throw new HttpError('FORBIDDEN', message, { namespace });
+}
+
 /** While the journal is read, a queue that is not there yet is not a queue that does not exist. */
-function assertReady(view: BrokerView): void {
+export function assertReady(view: BrokerView): void {
   if (!view.isReady) throw new HttpError('NOT_READY', undefined, { recovered: view.recoveredShare });
 }
 

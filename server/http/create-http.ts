@@ -10,23 +10,26 @@ import {
   type FastifyReply,
   LogController,
 } from 'fastify';
+import type { Desk } from '../broker/desk.js';
 import type { BrokerView } from '../broker/view.js';
-import { addApiRoutes } from './api-routes.js';
+import type { Authority } from '../session/authority.js';
+import { addApiRoutes, assertSeesAll } from './api-routes.js';
 import { guardDoor, SECURITY_HEADERS } from './door.js';
 import { asHttpError, HTTP_ERRORS, HttpError, type HttpErrorCode } from './errors.js';
 import { addHealthRoutes } from './health-routes.js';
 import { createMetrics } from './metrics.js';
+import { addTokenRoutes } from './token-routes.js';
 
 export interface HttpOptions {
   readonly view: BrokerView;
-  /** Shared token that requests must bear; null for none. */
-  readonly token: string | null;
+  /** Who may ask. */
+  readonly authority: Authority;
+  /** Where what changes something is carried out. */
+  readonly desk: Desk;
   /** Names that the Host header may bear, as `allowedHosts(settings)` gives them; null for any. */
   readonly allowedHosts: readonly string[] | null;
   /** A pino logger; nothing is logged without one. */
   readonly log?: FastifyBaseLogger;
-  /** ms of a clock that never runs back; default `performance.now()`. */
-  readonly nowMs?: () => number;
 }
 
 export interface Http {
@@ -47,7 +50,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const PARAMETER_LENGTH_MAX = 600;
 
 /** Builds the HTTP side; `listen` opens it. */
-export function createHttp({ view, token, allowedHosts, log, nowMs = () => performance.now() }: HttpOptions): Http {
+export function createHttp({ view, authority, desk, allowedHosts, log }: HttpOptions): Http {
   const fastify = createFastify({
     ...(log === undefined ? { logger: false } : { loggerInstance: log }),
     logController: new LogController({ disableRequestLogging: true }),
@@ -67,11 +70,15 @@ export function createHttp({ view, token, allowedHosts, log, nowMs = () => perfo
   fastify.setNotFoundHandler((_request, reply) => {
     answerError(new HttpError('NOT_FOUND'), reply);
   });
-  guardDoor(fastify, { token, allowedHosts, nowMs });
+  guardDoor(fastify, { authority, view, allowedHosts });
   addHealthRoutes(fastify, view);
   addApiRoutes(fastify, view);
+  addTokenRoutes(fastify, view, desk);
   const metrics = createMetrics(view);
-  fastify.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.page()));
+  fastify.get('/metrics', async (request, reply) => {
+    assertSeesAll(request.identity, 'the metrics');
+    return reply.type(metrics.contentType).send(await metrics.page());
+  });
   return {
     fastify,
     server: fastify.server,

@@ -3,17 +3,23 @@
  * that the protocol knows too mean the same there.
  */
 
+import { LovageError } from '@lovage/protocol';
+
 /** Status and meaning of each code of the HTTP API. */
 export const HTTP_ERRORS = {
   BAD_REQUEST: { status: 400, text: 'the request is not well-formed HTTP' },
   INVALID_ARGUMENT: { status: 400, text: 'a field has a value outside its range' },
   INVALID_NAME: { status: 400, text: 'the name does not match ^[A-Za-z0-9_.:/-]{1,200}$' },
   UNAUTHORIZED: { status: 401, text: 'the token is missing or wrong, expected Authorization: Bearer <token>' },
+  TOKEN_EXPIRED: { status: 401, text: 'the token has expired' },
+  FORBIDDEN: { status: 403, text: 'the token does not have the right that this needs' },
   HOST_NOT_ALLOWED: { status: 403, text: 'the Host header names a host that is not allowed here (see --allow-hosts)' },
   NOT_FOUND: { status: 404, text: 'there is nothing at this address' },
+  TOKEN_NOT_FOUND: { status: 404, text: 'there is no token of this id' },
   QUEUE_NOT_FOUND: { status: 404, text: 'there is no queue of this name' },
   REQUEST_TIMEOUT: { status: 408, text: 'the request did not arrive in time' },
   REQUEST_TOO_LARGE: { status: 413, text: 'the request is longer than the limit' },
+  QUOTA_EXCEEDED: { status: 409, text: 'a quota of the token or the namespace is used up' },
   TOO_MANY_ATTEMPTS: { status: 429, text: 'too many wrong tokens came from this address, try again later' },
   HEADERS_TOO_LARGE: { status: 431, text: 'the headers are longer than the limit' },
   INTERNAL_ERROR: { status: 500, text: 'the broker failed on this request' },
@@ -36,7 +42,11 @@ export class HttpError extends Error {
   readonly code: HttpErrorCode;
   readonly details: Readonly<Record<string, unknown>> | undefined;
 
-  constructor(code: HttpErrorCode, message: string = HTTP_ERRORS[code].text, details?: Record<string, unknown>) {
+  constructor(
+    code: HttpErrorCode,
+    message: string = HTTP_ERRORS[code].text,
+    details?: Readonly<Record<string, unknown>>,
+  ) {
     super(message);
     this.name = 'HttpError';
     this.code = code;
@@ -64,6 +74,8 @@ const BY_STATUS: ReadonlyMap<number, HttpErrorCode> = new Map<number, HttpErrorC
 /** Any failure as one of ours. What the framework refused keeps its meaning; everything unknown is INTERNAL_ERROR and says nothing more. */
 export function asHttpError(error: unknown): HttpError {
   if (error instanceof HttpError) return error;
+  if (error instanceof LovageError && Object.hasOwn(HTTP_ERRORS, error.code))
+    return new HttpError(error.code as HttpErrorCode, error.message, error.details);
   const status = (error as { statusCode?: unknown }).statusCode;
   if (typeof status !== 'number' || status >= 500 || status < 400) return new HttpError('INTERNAL_ERROR');
   return new HttpError(BY_STATUS.get(status) ?? 'BAD_REQUEST');

@@ -2,4 +2,3 @@
 export * from './create-http.js';
 export * from './errors.js';
 export { QUEUE_SERIES_MAX } from './metrics.js';
-export * from './token-guard.js';

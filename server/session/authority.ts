@@ -1,22 +1,188 @@
-/** Who may connect. One shared token, or none at all on a broker that only this machine can reach. */
+/**
+ * Who may come in, and who has to go.
+ *
+ *     a token that is stored            -> what it may do, until it expires or is revoked
+ *     the token of --token              -> everything
+ *     none, while no token is stored    -> everything, where the broker allows it: on loopback, or with --insecure
+ *
+ * Wrong tokens are counted by address, so that they cannot be guessed at the speed of the network; a missing one is no guess.
+ */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { ErrorCode } from '@lovage/protocol';
+import { LovageError } from '@lovage/protocol';
+import type { Clock } from '../broker/clock.js';
+import type { TokenTable } from '../engine/access.js';
+import { AttemptLimiter } from './attempt-limiter.js';
+import { ANONYMOUS, Identity, OPERATOR } from './identity.js';
+import { PublishRate } from './publish-rate.js';
+
+/** `setTimer` is not asked for more at once. */
+const TIMER_MS_MAX = 3_600_000;
+
+/** A connection that was let in. */
+export interface Member {
+  readonly number: number;
+  readonly identity: Identity;
+  /** Says why and closes; what it holds returns at once. */
+  expel(code: 'TOKEN_EXPIRED' | 'UNAUTHORIZED', message: string): void;
+}
+
+export interface AuthorityOptions {
+  readonly tokens: TokenTable;
+  /** The token of `--token`, null for none. */
+  readonly token: string | null;
+  /** Whether everybody is let in while there is no token at all. */
+  readonly isOpen: boolean;
+  readonly clock: Pick<Clock, 'wallMs' | 'monotonicMs' | 'setTimer'>;
+}
 
 export class Authority {
+  readonly #options: AuthorityOptions;
   readonly #tokenHash: Buffer | null;
+  readonly #limiter = new AttemptLimiter();
+  readonly #members = new Set<Member>();
+  /** Connections of each token. */
+  readonly #connections = new Map<string, number>();
+  readonly #rates = new Map<string, PublishRate>();
+  #cancelTimer: (() => void) | null = null;
+  #timerAtMs = Number.POSITIVE_INFINITY;
 
-  constructor(token: string | null) {
-    this.#tokenHash = token === null ? null : hash(token);
+  constructor(options: AuthorityOptions) {
+    this.#options = options;
+    this.#tokenHash = options.token === null ? null : digestOf(options.token);
   }
 
-  /** Why a client with this token is refused, null if it is not. Takes the same time for every wrong token. */
-  check(token: string | null): ErrorCode | null {
-    if (this.#tokenHash === null) return null;
-    return token !== null && timingSafeEqual(hash(token), this.#tokenHash) ? null : 'UNAUTHORIZED';
+  /** True while whoever comes without a token is let in. */
+  get isOpen(): boolean {
+    return this.#options.isOpen && this.#tokenHash === null && this.#options.tokens.size === 0;
+  }
+
+  /** True if there is a token of `--token`. */
+  get hasOperator(): boolean {
+    return this.#tokenHash !== null;
+  }
+
+  /** True if there is a stored token that holds. */
+  get hasTokens(): boolean {
+    const nowMs = this.#options.clock.wallMs();
+    for (const { expiresAt } of this.#options.tokens) if (expiresAt === null || expiresAt > nowMs) return true;
+    return false;
+  }
+
+  /** Who has this token. Throws UNAUTHORIZED, TOKEN_EXPIRED, and TOO_MANY_ATTEMPTS with `details.retryAfterMs`. */
+  admit(token: string | null, address: string): Identity {
+    if (this.isOpen) return Identity.unlimited(ANONYMOUS);
+    const nowMs = this.#options.clock.monotonicMs();
+    const waitMs = this.#limiter.waitMs(address, nowMs);
+    if (waitMs > 0) throw tooManyAttempts(Math.ceil(waitMs));
+    if (token === null) throw new LovageError('UNAUTHORIZED');
+    const found = this.#find(token);
+    if (found !== null) return found;
+    this.#limiter.fail(address, nowMs);
+    throw new LovageError('UNAUTHORIZED');
+  }
+
+  /** A connection is let in. Throws QUOTA_EXCEEDED when its token has as many as it may have. */
+  enter(member: Member): void {
+    const { tokenId, connectionsMax, expiresAt } = member.identity;
+    if (tokenId !== null) {
+      const count = this.#connections.get(tokenId) ?? 0;
+      if (count >= connectionsMax) {
+        const message = `Cannot connect: token "${member.identity.name}" has ${count} connections, expected fewer than ${connectionsMax}`;
+        throw new LovageError('QUOTA_EXCEEDED', message, {
+          details: { quota: 'connectionsMax', limit: connectionsMax },
+        });
+      }
+      this.#connections.set(tokenId, count + 1);
+    }
+    this.#members.add(member);
+    if (expiresAt < this.#timerAtMs) this.#arm(expiresAt);
+  }
+
+  /** A connection is gone. */
+  leave(member: Member): void {
+    if (!this.#members.delete(member)) return;
+    const { tokenId } = member.identity;
+    if (tokenId === null) return;
+    const count = this.#connections.get(tokenId)! - 1;
+    if (count > 0) this.#connections.set(tokenId, count);
+    else this.#connections.delete(tokenId);
+  }
+
+  /** A token is no longer one. Told in the middle of a command: what follows from it comes after. */
+  revoked(tokenId: string): void {
+    this.#rates.delete(tokenId);
+    queueMicrotask(() =>
+      this.#expel(({ identity }) => identity.tokenId === tokenId, 'UNAUTHORIZED', 'The token was revoked'),
+    );
+  }
+
+  /** The first token is made, by session `maker`, which knows it and may stay. */
+  accessClosed(maker: number): void {
+    queueMicrotask(() =>
+      this.#expel(
+        ({ identity, number }) => identity.isAnonymous && number !== maker,
+        'UNAUTHORIZED',
+        'Access without a token has ended: there are tokens now',
+      ),
+    );
+  }
+
+  close(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = null;
+  }
+
+  #find(token: string): Identity | null {
+    const digest = digestOf(token);
+    // Both sides are hashes of the same length, so the time it takes says nothing about the token; and so is the key of the table.
+    if (this.#tokenHash !== null && timingSafeEqual(digest, this.#tokenHash)) return Identity.unlimited(OPERATOR);
+    const { tokens, clock } = this.#options;
+    const stored = tokens.find(digest.toString('hex'));
+    if (stored === undefined) return null;
+    if (stored.expiresAt !== null && stored.expiresAt <= clock.wallMs()) throw new LovageError('TOKEN_EXPIRED');
+    return Identity.of(stored, stored.publishRateMax === null ? null : this.#rateOf(stored.id, stored.publishRateMax));
+  }
+
+  #rateOf(tokenId: string, perSecond: number): PublishRate {
+    const rate = this.#rates.get(tokenId) ?? new PublishRate(perSecond, this.#options.clock.monotonicMs());
+    this.#rates.set(tokenId, rate);
+    return rate;
+  }
+
+  #expel(isMeant: (member: Member) => boolean, code: 'TOKEN_EXPIRED' | 'UNAUTHORIZED', message: string): void {
+    for (const member of [...this.#members]) if (isMeant(member)) member.expel(code, message);
+  }
+
+  /** Expels whose token has expired, and looks again when the next one does. */
+  #expire(): void {
+    const nowMs = this.#options.clock.wallMs();
+    this.#expel(({ identity }) => identity.expiresAt <= nowMs, 'TOKEN_EXPIRED', 'The token has expired');
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const { identity } of this.#members) nextMs = Math.min(nextMs, identity.expiresAt);
+    if (nextMs < Number.POSITIVE_INFINITY) this.#arm(nextMs);
+  }
+
+  #arm(atMs: number): void {
+    this.#cancelTimer?.();
+    this.#timerAtMs = atMs;
+    const { clock } = this.#options;
+    this.#cancelTimer = clock.setTimer(
+      () => {
+        this.#cancelTimer = null;
+        this.#timerAtMs = Number.POSITIVE_INFINITY;
+        this.#expire();
+      },
+      Math.min(TIMER_MS_MAX, Math.max(0, Math.ceil(atMs - clock.wallMs()))),
+    );
   }
 }
 
-/** Both sides are hashed first: `timingSafeEqual` throws on different lengths. */
-function hash(token: string): Buffer {
+function tooManyAttempts(retryAfterMs: number): LovageError {
+  const message = `Cannot let this address in: too many wrong tokens came from it, expected a pause of ${retryAfterMs} ms`;
+  return new LovageError('TOO_MANY_ATTEMPTS', message, { details: { retryAfterMs } });
+}
+
+/** SHA-256 of a token, as it is stored. */
+export function digestOf(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }

@@ -13,17 +13,20 @@ import {
   SettleFrame,
 } from '@lovage/protocol';
 import { type Fields, flag, map, name, parseConsume, parseSettings, whole } from './fields.js';
+import { refusedPublish } from './publish-guard.js';
+import { assertAllowed } from './rights.js';
 import type { Session } from './session.js';
+import { tokenCreate, tokenList, tokenRevoke } from './token-ops.js';
 
 const reader = new FrameReader();
 const batch = new PublishBatch();
 const settle = new SettleFrame();
 
-/** A request's fields after op and number; whatever it throws is answered under that number. */
-type RequestHandler = (session: Session, request: number, fields: Fields) => void;
+/** A request's fields after op and number, once the session's token is seen to have what the op needs; whatever it throws is answered under that number. */
+export type RequestHandler = (session: Session, request: number, fields: Fields) => void;
 type FrameHandler = (session: Session, frame: Uint8Array) => void;
 
-const OPS: Readonly<Record<ClientOp, FrameHandler>> = {
+const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
   HELLO: (session, frame) => {
     checkFrame(frame);
     session.fail('HELLO_REPEATED');
@@ -97,6 +100,9 @@ const OPS: Readonly<Record<ClientOp, FrameHandler>> = {
       limit: whole(fields[1], 'limit', 1, LIMITS.pageMax),
     });
   }),
+  TOKEN_CREATE: request(tokenCreate),
+  TOKEN_LIST: request(tokenList),
+  TOKEN_REVOKE: request(tokenRevoke),
 };
 
 const BY_NUMBER: readonly (FrameHandler | undefined)[] = byNumber();
@@ -120,7 +126,10 @@ export function handleFrame(session: Session, frame: Uint8Array): void {
 
 function byNumber(): readonly (FrameHandler | undefined)[] {
   const handlers: (FrameHandler | undefined)[] = [];
-  for (const op of Object.keys(CLIENT_OPS) as ClientOp[]) handlers[CLIENT_OPS[op]] = OPS[op];
+  for (const op of Object.keys(CLIENT_OPS) as ClientOp[]) {
+    const row = OPS[op];
+    handlers[CLIENT_OPS[op]] = typeof row === 'function' ? row : requestHandler(op, row.handler);
+  }
   return handlers;
 }
 
@@ -130,7 +139,8 @@ function submit(session: Session, command: Parameters<Session['context']['broker
 
 function publish(session: Session, frame: Uint8Array): void {
   batch.scan(reader.open(frame), session.context.settings);
-  submit(session, { type: 'publish', session: session.number, batch });
+  const refused = refusedPublish(session, batch);
+  submit(session, { type: 'publish', session: session.number, batch, refused });
 }
 
 function answer(session: Session, frame: Uint8Array, type: 'start' | 'ack' | 'release'): void {
@@ -155,11 +165,20 @@ function heartbeat(session: Session, frame: Uint8Array): void {
   }
 }
 
-function request(handler: RequestHandler): FrameHandler {
+interface Request {
+  readonly handler: RequestHandler;
+}
+
+function request(handler: RequestHandler): Request {
+  return { handler };
+}
+
+function requestHandler(op: ClientOp, handler: RequestHandler): FrameHandler {
   return (session, frame) => {
     const [, number, ...fields] = decodeFrame(frame);
     const request = whole(number, 'request', 0, Number.MAX_SAFE_INTEGER);
     try {
+      assertAllowed(session, op, fields);
       handler(session, request, fields);
     } catch (error) {
       if (!(error instanceof LovageError) || error.code === 'INTERNAL_ERROR') throw error;
@@ -168,7 +187,7 @@ function request(handler: RequestHandler): FrameHandler {
   };
 }
 
-function queueRequest(type: 'purge' | 'pause' | 'resume' | 'inspect'): FrameHandler {
+function queueRequest(type: 'purge' | 'pause' | 'resume' | 'inspect'): Request {
   return request((session, request, fields) => {
     submit(session, { type, session: session.number, request, name: name(fields[0], 'queue') });
   });

@@ -22,8 +22,9 @@ import {
 import type { Broker } from '../broker/broker.js';
 import { Outlet } from '../broker/outlet.js';
 import type { Opened } from '../engine/effects.js';
-import type { Authority } from './authority.js';
+import type { Authority, Member } from './authority.js';
 import { type ParsedHello, parseHello } from './fields.js';
+import { ANONYMOUS, Identity } from './identity.js';
 import { handleFrame } from './ops.js';
 import { Outbox, type Wire } from './outbox.js';
 
@@ -50,9 +51,11 @@ export interface SessionContext {
   readonly onError: (error: unknown) => void;
 }
 
-export class Session {
+export class Session implements Member {
   readonly #context: SessionContext;
   readonly #wire: Wire;
+  /** IP address of the other side, for the count of wrong tokens and the audit log. */
+  readonly address: string;
   readonly #outbox: Outbox;
   readonly #outlet: Outlet;
   readonly #openedAtMs: number;
@@ -60,6 +63,7 @@ export class Session {
   #number = 0;
   #namespace = 'default';
   #clientName: string | null = null;
+  #identity = Identity.unlimited(ANONYMOUS);
   #heartbeatMs: number;
   #heardAtMs: number;
   #beatAtMs: number;
@@ -67,8 +71,9 @@ export class Session {
   /** When the sweep first found the session closed. */
   #closedAtMs: number | null = null;
 
-  constructor(context: SessionContext, wire: Wire, nowMs: number) {
+  constructor(context: SessionContext, wire: Wire, nowMs: number, address = '') {
     this.#context = context;
+    this.address = address;
     this.#wire = wire;
     this.#outbox = new Outbox(context.broker, wire, (bytes) => this.#drained(bytes));
     this.#outlet = new Outlet(this.#outbox, () => this.superseded());
@@ -94,6 +99,21 @@ export class Session {
 
   get clientName(): string | null {
     return this.#clientName;
+  }
+
+  /** Who it is; means something once the session is open. */
+  get identity(): Identity {
+    return this.#identity;
+  }
+
+  /** Monotonic ms at which the frame at hand came. */
+  get heardAtMs(): number {
+    return this.#heardAtMs;
+  }
+
+  /** Whether its namespace has a queue of this name. */
+  hasQueue(name: unknown): boolean {
+    return typeof name === 'string' && this.#context.broker.queueExists(this.#namespace, name);
   }
 
   get context(): SessionContext {
@@ -128,11 +148,16 @@ export class Session {
     ]);
   }
 
-  /** Says what is wrong and closes with the code's close number. */
-  fail(code: ErrorCode, message: string = ERRORS[code].text): void {
+  /** Says what is wrong and closes with the code's close number. Without `keep` what it holds returns at once. */
+  fail(code: ErrorCode, message: string = ERRORS[code].text, keep = true): void {
     if (this.#state === 'closed') return;
     this.#wire.send(encodeFrame([SERVER_OPS.ERROR, null, code, message, null]));
-    this.#end(ERRORS[code].close ?? 4500, code, true);
+    this.#end(ERRORS[code].close ?? 4500, code, keep);
+  }
+
+  /** The token that opened the session is none any more: the session ends with it. */
+  expel(code: 'TOKEN_EXPIRED' | 'UNAUTHORIZED', message: string): void {
+    this.fail(code, message, false);
   }
 
   /** GOODBYE: the client is done, everything it holds returns. */
@@ -180,8 +205,8 @@ export class Session {
         `Cannot speak protocol version ${hello.version}: this broker speaks ${LIMITS.version}`,
       );
     }
-    const refusal = this.#context.authority.check(hello.token);
-    if (refusal !== null) return this.fail(refusal);
+    this.#identity = this.#context.authority.admit(hello.token, this.address);
+    this.#identity.assertEnters(hello.namespace);
     this.#open(hello, nowMs);
   }
 
@@ -198,6 +223,7 @@ export class Session {
       resumeKey: hello.resumeKey,
       lastTag: hello.lastTag,
     } as const;
+    this.#context.authority.enter(this);
     const opened = this.#context.broker.open(command, this.#outlet);
     if (opened.session === 0) return this.fail('TOO_MANY_PRODUCERS');
     this.#number = opened.session;
@@ -268,6 +294,7 @@ export class Session {
 
   #forget(keep: boolean): void {
     this.#outbox.abandon();
+    this.#context.authority.leave(this);
     if (this.#number !== 0) this.#context.broker.leave(this.#number, this.#outlet, keep);
   }
 }

@@ -10,13 +10,23 @@ export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host.toLowerCase());
 }
 
-/** Throws INVALID_SETTING for an address beyond loopback without a token, unless `insecure` allows it. */
-export function assertSafeBinding({ host, token, insecure }: Pick<Settings, 'host' | 'token' | 'insecure'>): void {
-  if (token !== null || insecure || isLoopback(host)) return;
+/** True for an address on loopback, with the token of `--token`, or by `insecure`. */
+export function isSafeBinding({ host, token, insecure }: Pick<Settings, 'host' | 'token' | 'insecure'>): boolean {
+  return token !== null || insecure || isLoopback(host);
+}
+
+/**
+ * Throws INVALID_SETTING for an address beyond loopback without a token, unless `insecure` allows it. `hasStored`: the journal has tokens that hold.
+ */
+export function assertSafeBinding(
+  { host, token, insecure }: Pick<Settings, 'host' | 'token' | 'insecure'>,
+  hasStored: boolean,
+): void {
+  if (hasStored || isSafeBinding({ host, token, insecure })) return;
   throw new LovageError(
     'INVALID_SETTING',
     `Cannot listen on ${host} without a token: everybody who reaches the port could read and change every queue, ` +
-      'expected --token (better: LOVAGE_TOKEN), or --insecure to allow it',
+      'expected --token (better: LOVAGE_TOKEN), tokens made by "lovage tokens create" while it listens on loopback, or --insecure to allow it',
     { details: { setting: 'host', from: 'host' } },
   );
 }

@@ -40,7 +40,7 @@ export const SETTINGS = {
     kind: 'host',
     scopes: BROKER,
     fallback: '127.0.0.1',
-    text: 'Address to listen on. Beyond loopback only with --token or --insecure.',
+    text: 'Address to listen on. Beyond loopback only with a token, stored or of --token, or --insecure.',
   },
   port: {
     kind: 'integer',
@@ -71,7 +71,7 @@ export const SETTINGS = {
     kind: 'secret',
     scopes: BOTH,
     fallback: null,
-    text: 'Shared token that clients and users of the HTTP API must give. The variable keeps it out of process lists.',
+    text: 'For a broker: a token of role admin that is not stored. For others: the token to give. The variable keeps it out of process lists.',
   },
   insecure: {
     kind: 'flag',

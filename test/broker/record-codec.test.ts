@@ -10,6 +10,7 @@ import {
   RecordReader,
   recordTypeName,
 } from '../../server/broker/record-codec.js';
+import type { Token } from '../../server/engine/access.js';
 import type { CheckpointRecord, JournalRecord, MoveRecord, PublishRecord } from '../../server/engine/record.js';
 import type { ReplayedRecord } from '../../server/journal/journal.js';
 import { OneBuffer } from '../engine/one-buffer.js';
@@ -18,6 +19,21 @@ import { payloadOf, publishBatch } from '../engine/publish-batch.js';
 type Bodiless = Exclude<JournalRecord, PublishRecord | MoveRecord>;
 
 const settings = parseQueueSettings({ defaultPriority: 7, messageTtlMs: 60_000 });
+
+const TOKEN: Token = {
+  id: '0011223344556677',
+  name: 'ops',
+  role: 'operator',
+  namespace: 'other',
+  configure: ['a.*', 'b'],
+  write: [],
+  read: ['*'],
+  expiresAt: 1_795_440_650_333,
+  connectionsMax: null,
+  publishRateMax: 100,
+  createdAt: 1_795_440_650_000,
+  hash: '00112233445566778899',
+};
 
 const CHECKPOINT: CheckpointRecord = {
   type: 'checkpoint',
@@ -40,6 +56,7 @@ const CHECKPOINT: CheckpointRecord = {
   ],
   sessions: [{ type: 'session', session: 3, key: 'key', namespace: 'other', producer: null }],
   producers: [{ namespace: 'default', name: 'p', lastSeq: 9, confirmedSeq: 4, usedMs: 5_000, ranges: [5, 5, 100] }],
+  tokens: [TOKEN, { ...TOKEN, id: 'x', namespace: null, expiresAt: null }],
 };
 
 const RECORDS: readonly Bodiless[] = [
@@ -56,6 +73,8 @@ const RECORDS: readonly Bodiless[] = [
   { type: 'queue-delete', index: 0 },
   { type: 'queue-pause', index: 5, isPaused: true },
   { type: 'ids', below: 2 ** 50 },
+  { type: 'token', token: TOKEN },
+  { type: 'token-revoke', id: TOKEN.id },
   CHECKPOINT,
 ];
 

@@ -14,6 +14,7 @@ const STATES: Record<number, ModelMessage['state']> = {
 
 /** The live engine. A message whose expiry has passed may be there until the next tick or not; the model follows. */
 export function compareLive(model: ReferenceModel, engine: Engine): void {
+  compareTokens(model, engine);
   compareMessages(model, engine);
   compareQueues(model, engine);
   compareSessions(model, engine);
@@ -72,6 +73,12 @@ function compareQueues(model: ReferenceModel, engine: Engine): void {
   for (const queue of model.queues.values()) {
     assert.deepEqual(engine.queueInfo(queue.namespace, queue.name), model.info(queue));
   }
+}
+
+function compareTokens(model: ReferenceModel, { state }: Engine): void {
+  const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : 1);
+  assert.deepEqual([...state.tokens].sort(byId), [...model.tokens.values()].sort(byId), 'tokens');
+  for (const token of model.tokens.values()) assert.equal(state.tokens.find(token.hash)?.id, token.id);
 }
 
 function compareSessions(model: ReferenceModel, { state }: Engine): void {
@@ -137,6 +144,7 @@ export function compareReplayed(model: ReferenceModel, live: Engine, replayed: E
     'sessions that may be resumed after a restart',
   );
   for (const [name, producer] of model.producers) compareProducer(name, producer, replayed);
+  compareTokens(model, replayed);
 }
 
 function compareDurable(message: ModelMessage, live: Engine, replayed: Engine): void {

@@ -3,6 +3,7 @@
  * one that was made from its records (promise P10).
  */
 import type { QueueSettings } from '@lovage/protocol';
+import type { Token } from '../../server/engine/access.js';
 import type { Engine } from '../../server/engine/engine.js';
 import { STATE } from '../../server/engine/message-table.js';
 
@@ -40,6 +41,8 @@ export interface DurableState {
   readonly queues: readonly DurableQueue[];
   /** Sessions that can be resumed after a restart. */
   readonly sessions: readonly { readonly number: number; readonly key: string; readonly producer: string | null }[];
+  /** By id. */
+  readonly tokens: readonly Token[];
 }
 
 export function durableState({ state }: Engine, nowMs = state.nowMs): DurableState {
@@ -64,6 +67,7 @@ export function durableState({ state }: Engine, nowMs = state.nowMs): DurableSta
     messages,
     queues: queues.sort((a, b) => a.index - b.index),
     sessions: sessions.sort((a, b) => a.number - b.number),
+    tokens: [...state.tokens].sort((a, b) => (a.id < b.id ? -1 : 1)),
   };
 }
 

@@ -1,4 +1,5 @@
 /** Random things to do with a broker. An intent names no ids: the world turns it into a command by what is there. */
+import type { Role } from '@lovage/protocol';
 import fc from 'fast-check';
 
 export const QUEUES = ['q0', 'q1', 'q2', 'q3'] as const;
@@ -39,6 +40,8 @@ export type Intent =
       readonly back: number;
       readonly confirm: boolean;
       readonly tooLarge: boolean;
+      /** Refused at the door: 0 nothing, 1 what goes to the first queue, 2 all of it. */
+      readonly refused: number;
     }
   | {
       readonly type: 'consume';
@@ -66,6 +69,15 @@ export type Intent =
       readonly delayMs: number;
     }
   | { readonly type: 'drained'; readonly session: number; readonly share: number }
+  | {
+      readonly type: 'token';
+      readonly session: number;
+      readonly token: number;
+      readonly role: Role;
+      readonly inOther: boolean;
+      readonly expiresInMs: number;
+    }
+  | { readonly type: 'revoke' | 'tokens'; readonly session: number; readonly token: number; readonly inOther: boolean }
   | { readonly type: 'advance' | 'late'; readonly ms: number }
   | { readonly type: 'full'; readonly isFull: boolean }
   | { readonly type: 'roll' | 'copy' | 'reclaim' | 'crash' };
@@ -112,6 +124,7 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       back: fc.constantFrom(0, 0, 0, 1, 3, 8),
       confirm: fc.boolean(),
       tooLarge: fc.nat(20).map((n) => n === 0),
+      refused: fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 1, 2),
     }),
   ],
   [
@@ -152,6 +165,18 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       ms: fc.constantFrom(0, 1, 6, 25, 60, 400, 2_500),
     }),
   ],
+  [
+    2,
+    fc.record({
+      type: fc.constant('token' as const),
+      session,
+      token: fc.nat(5),
+      role: fc.constantFrom<Role>('admin', 'admin', 'operator', 'producer', 'consumer', 'viewer'),
+      inOther: fc.boolean(),
+      expiresInMs: fc.constantFrom(-1, 0, 0, 50, 3_000),
+    }),
+  ],
+  [2, fc.record({ type: fc.constantFrom('revoke', 'tokens'), session, token: fc.nat(5), inOther: fc.boolean() })],
   [1, fc.record({ type: fc.constant('full' as const), isFull: fc.nat(2).map((n) => n === 0) })],
   [4, fc.record({ type: fc.constantFrom('roll', 'copy', 'reclaim') })],
   [1, fc.record({ type: fc.constant('crash' as const) })],

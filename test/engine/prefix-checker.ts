@@ -28,6 +28,8 @@ const REPEATABLE: ReadonlySet<JournalRecord['type']> = new Set([
   'ids',
   'move',
   'checkpoint',
+  'token',
+  'token-revoke',
 ]);
 
 export interface PrefixOptions {

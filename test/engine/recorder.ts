@@ -55,6 +55,8 @@ export type Effect =
     }
   | { readonly type: 'reply'; readonly session: number; readonly request: number; readonly result: unknown }
   | { readonly type: 'fail'; readonly session: number; readonly request: number; readonly code: ErrorCode }
+  | { readonly type: 'revoked'; readonly id: string }
+  | { readonly type: 'accessClosed'; readonly session: number }
   | { readonly type: 'cancelled'; readonly session: number; readonly consumerId: number; readonly code: ErrorCode };
 
 /** Where records lie. */
@@ -193,6 +195,14 @@ export class Recorder implements EffectSink {
 
   fail(session: number, request: number, code: ErrorCode): void {
     this.effects.push({ type: 'fail', session, request, code });
+  }
+
+  revoked(id: string): void {
+    this.effects.push({ type: 'revoked', id });
+  }
+
+  accessClosed(session: number): void {
+    this.effects.push({ type: 'accessClosed', session });
   }
 
   cancelled(session: number, consumerId: number, code: ErrorCode): void {

@@ -13,6 +13,7 @@ import {
   type PublishBatch,
   type QueueSettings,
 } from '@lovage/protocol';
+import type { Token } from '../../server/engine/access.js';
 import type { Command, NackCommand, SettleCommand } from '../../server/engine/command.js';
 import type { EngineOptions, EngineState } from '../../server/engine/state.js';
 import { payloadOf } from './publish-batch.js';
@@ -116,6 +117,7 @@ export class ReferenceModel {
   readonly messages = new Map<number, ModelMessage>();
   readonly sessions = new Map<number, ModelSession>();
   readonly producers = new Map<string, ModelProducer>();
+  readonly tokens = new Map<string, Token>();
   sweeps: Sweep[] = [];
   nowMs = 0;
   nextId = 1;
@@ -399,6 +401,43 @@ export class ReferenceModel {
     this.#answer({ type: 'reply', session, request, result });
   }
 
+  'token-createCommand'({ session, request, id, hash, secret, fields }: CommandOf<'token-create'>): void {
+    const isBroad = fields.role === 'admin' && fields.namespace === null;
+    const isFirst = this.tokens.size === 0;
+    if ((fields.expiresAt !== null && fields.expiresAt <= this.nowMs) || (isFirst && !isBroad))
+      return this.#answer({ type: 'fail', session, request, code: 'INVALID_ARGUMENT' });
+    const info = { id, ...fields, createdAt: this.nowMs };
+    this.tokens.set(id, { ...info, hash });
+    if (isFirst) this.#answer({ type: 'accessClosed', session });
+    this.#answer({ type: 'reply', session, request, result: { token: info, secret } });
+  }
+
+  'token-listCommand'({ session, request, namespace, after, limit }: CommandOf<'token-list'>): void {
+    const found = [...this.tokens.values()]
+      .filter((token) => (namespace === null || token.namespace === namespace) && (after === null || token.id > after))
+      .sort((a, b) => (a.id < b.id ? -1 : 1));
+    const page = found.slice(0, limit).map(({ hash: _, ...info }) => info);
+    const next = found.length > limit ? page.at(-1)!.id : null;
+    this.#answer({ type: 'reply', session, request, result: { tokens: page, next } });
+  }
+
+  'token-revokeCommand'({ session, request, namespace, id }: CommandOf<'token-revoke'>): void {
+    const token = this.tokens.get(id);
+    if (token === undefined || (namespace !== null && token.namespace !== namespace))
+      return this.#answer({ type: 'fail', session, request, code: 'TOKEN_NOT_FOUND' });
+    const makers = [...this.tokens.values()].filter(
+      (other) =>
+        other.role === 'admin' &&
+        other.namespace === null &&
+        (other === token || other.expiresAt === null || other.expiresAt > this.nowMs),
+    );
+    if (makers.includes(token) && makers.length === 1)
+      return this.#answer({ type: 'fail', session, request, code: 'INVALID_ARGUMENT' });
+    this.tokens.delete(id);
+    this.#answer({ type: 'revoked', id });
+    this.#answer({ type: 'reply', session, request, result: { id } });
+  }
+
   /** As QUEUE_INSPECT tells it. */
   info(queue: ModelQueue): Record<string, unknown> {
     const counts = { waiting: 0, delayed: 0, leased: 0, started: 0 };
@@ -434,11 +473,12 @@ export class ReferenceModel {
     return found;
   }
 
-  #publish({ session: number, batch }: CommandOf<'publish'>, tableSize: number): void {
+  #publish({ session: number, batch, refused = null }: CommandOf<'publish'>, tableSize: number): void {
     const session = this.sessions.get(number)!;
     const producer = session.producer === null ? null : this.#producer(session.namespace, session.producer);
     const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
-    const code = this.#whyRefused(batch, isMemory, tableSize);
+    const isRefused = refused !== null && refused.targets === null && batch.problem === null;
+    const code = isRefused ? refused.code : this.#whyRefused(batch, isMemory, tableSize);
     if (code !== null) {
       for (let seq = batch.firstSeq; seq < batch.firstSeq + batch.count; seq++) {
         const before = batch.problem === null ? producer?.taken.get(seq) : undefined;
@@ -449,19 +489,28 @@ export class ReferenceModel {
     }
     if ((batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0) {
       for (const name of batch.targets)
-        if (this.queue(session.namespace, name) === null) this.#create(session.namespace, name, defaultQueueSettings());
+        if (this.queue(session.namespace, name) === null && !refused?.targets?.has(name))
+          this.#create(session.namespace, name, defaultQueueSettings());
     }
     const baseId = this.nextId;
     // A key that a frame pushes out of the window is known to the end of the frame.
     const windows = new Map([...this.queues.values()].map((queue) => [queue, new Map(queue.dedup)]));
     for (let i = 0; i < batch.count; i++) {
       const seq = batch.firstSeq + i;
-      const queue = this.queue(session.namespace, batch.targets[batch.target[i]!]!);
+      const target = batch.targets[batch.target[i]!]!;
+      const isForbidden = refused?.targets?.has(target) === true;
+      const queue = isForbidden ? null : this.queue(session.namespace, target);
       const before = producer?.taken.get(seq);
       const key = batch.dedupKeys.get(i);
       const twin = queue === null || key === undefined ? undefined : windows.get(queue)!.get(key);
       if (before !== undefined) this.#answer({ type: 'confirm', session: number, seq, id: before.id, isMemory });
-      else if (queue === null) this.#answer({ type: 'reject', session: number, seq, code: 'QUEUE_NOT_FOUND' });
+      else if (queue === null)
+        this.#answer({
+          type: 'reject',
+          session: number,
+          seq,
+          code: isForbidden ? refused!.code : 'QUEUE_NOT_FOUND',
+        });
       else if (twin !== undefined && twin.timeMs + queue.settings.dedupWindowMs > this.nowMs) {
         queue.totals.duplicates++;
         this.#answer({ type: 'duplicate', session: number, seq, id: twin.id, isMemory });

@@ -3,7 +3,7 @@
  * state and the books, feeds a second engine with the records that were written, and compares that one, too (promise P10).
  */
 import assert from 'node:assert/strict';
-import { PUBLISH_FLAGS, parseQueueSettings, type QueueSettings } from '@lovage/protocol';
+import { PUBLISH_FLAGS, parseQueueSettings, parseTokenOptions, type QueueSettings } from '@lovage/protocol';
 import { RecordReader } from '../../server/broker/record-codec.js';
 import type { Command } from '../../server/engine/command.js';
 import { Engine } from '../../server/engine/engine.js';
@@ -206,7 +206,9 @@ export class World {
         messages: intent.messages.map((message) => this.#message(session, message, intent.memory)),
       });
       this.#nextSeqs.set(name, Math.max(nextSeq, firstSeq + batch.count));
-      this.apply({ type: 'publish', session: session.number, batch });
+      const targets = intent.refused === 1 ? new Set([batch.targets[0]!]) : null;
+      const refused = intent.refused === 0 ? null : ({ code: 'FORBIDDEN', message: 'no', targets } as const);
+      this.apply({ type: 'publish', session: session.number, batch, refused });
     });
   }
 
@@ -260,6 +262,45 @@ export class World {
     this.#with(session, ({ number, unsentBytes }) =>
       this.apply({ type: 'drained', session: number, bytes: Math.ceil(unsentBytes * share) }),
     );
+  }
+
+  token({ session, token, role, inOther, expiresInMs }: IntentOf<'token'>): void {
+    this.#with(session, ({ number }) => {
+      // A hash is never drawn twice.
+      const id = this.model.tokens.has(`t${token}`) ? `t${token}.${this.#requests}` : `t${token}`;
+      if (this.model.tokens.size >= 12) return;
+      this.apply({
+        type: 'token-create',
+        session: number,
+        request: this.#requests++,
+        id,
+        hash: `hash of ${id}`,
+        secret: `secret of ${id}`,
+        fields: parseTokenOptions({
+          name: `n${token}`,
+          role,
+          namespace: inOther ? 'other' : null,
+          expiresAt: expiresInMs === 0 ? null : this.#nowMs + expiresInMs,
+          ...(role === 'producer' && { write: ['a.*', 'b*c'] }),
+        }),
+      });
+    });
+  }
+
+  revoke({ session, token, inOther }: IntentOf<'revoke'>): void {
+    this.#with(session, ({ number }) => {
+      const id = [...this.model.tokens.keys()][token] ?? 'nothing';
+      const namespace = inOther ? 'other' : null;
+      this.apply({ type: 'token-revoke', session: number, request: this.#requests++, namespace, id });
+    });
+  }
+
+  tokens({ session, token, inOther }: IntentOf<'tokens'>): void {
+    this.#with(session, ({ number }) => {
+      const after = token === 0 ? null : `t${token}`;
+      const namespace = inOther ? 'other' : null;
+      this.apply({ type: 'token-list', session: number, request: this.#requests++, namespace, after, limit: 2 });
+    });
   }
 
   advance({ ms }: IntentOf<'advance'>): void {

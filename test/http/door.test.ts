@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createHttp, type Http } from '../../server/http/index.js';
+import { doorOf } from './door-of.js';
 import { FakeView } from './fake-view.js';
 
 const TOKEN = 'correct-horse-battery-staple';
@@ -7,7 +8,8 @@ let http: Http;
 let nowMs: number;
 
 function open(options: { token?: string | null; allowedHosts?: readonly string[] | null } = {}) {
-  http = createHttp({ view: new FakeView(), token: TOKEN, allowedHosts: null, nowMs: () => nowMs, ...options });
+  const { token = TOKEN, allowedHosts = null } = options;
+  http = createHttp({ view: new FakeView(), ...doorOf(token, () => nowMs), allowedHosts });
 }
 
 beforeEach(() => {

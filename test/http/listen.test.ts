@@ -3,11 +3,12 @@ import { connect } from 'node:net';
 import { LovageError } from '@lovage/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createHttp, type Http } from '../../server/http/index.js';
+import { doorOf } from './door-of.js';
 import { FakeView } from './fake-view.js';
 
 let http: Http;
 beforeEach(() => {
-  http = createHttp({ view: new FakeView(), token: null, allowedHosts: null });
+  http = createHttp({ view: new FakeView(), ...doorOf(), allowedHosts: null });
 });
 afterEach(() => http.close());
 
@@ -31,7 +32,7 @@ describe('http', () => {
 
   test('says ADDRESS_IN_USE for a port that is taken', async () => {
     const { port } = await http.listen({ host: '127.0.0.1', port: 0 });
-    const other = createHttp({ view: new FakeView(), token: null, allowedHosts: null });
+    const other = createHttp({ view: new FakeView(), ...doorOf(), allowedHosts: null });
     const failure = await other.listen({ host: '127.0.0.1', port }).catch((error: unknown) => error);
     await other.close();
     expect(failure).toBeInstanceOf(LovageError);

@@ -1,12 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createHttp, type Http, QUEUE_SERIES_MAX } from '../../server/http/index.js';
+import { doorOf } from './door-of.js';
 import { FakeView, queueInfo } from './fake-view.js';
 
 let view: FakeView;
 let http: Http;
 beforeEach(() => {
   view = new FakeView();
-  http = createHttp({ view, token: null, allowedHosts: null });
+  http = createHttp({ view, ...doorOf(), allowedHosts: null });
 });
 afterEach(() => http.close());
 

@@ -15,15 +15,18 @@ describe('loopback', () => {
 
 describe('binding beyond loopback', () => {
   test('is refused without a token', () => {
-    expect(() => assertSafeBinding({ host: '0.0.0.0', token: null, insecure: false })).toThrow(
+    expect(() => assertSafeBinding({ host: '0.0.0.0', token: null, insecure: false }, false)).toThrow(
       /without a token.*--insecure/,
     );
   });
   test.each([
     { host: '0.0.0.0', token: 'secret', insecure: false },
+    { host: '0.0.0.0', token: null, insecure: false, hasStored: true },
     { host: '0.0.0.0', token: null, insecure: true },
     { host: '127.0.0.1', token: null, insecure: false },
-  ])('is allowed with %j', (settings) => expect(() => assertSafeBinding(settings)).not.toThrow());
+  ])('is allowed with %j', ({ hasStored = false, ...settings }) =>
+    expect(() => assertSafeBinding(settings, hasStored)).not.toThrow(),
+  );
 });
 
 describe('allowed hosts', () => {

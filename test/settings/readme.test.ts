@@ -21,5 +21,5 @@ describe('settings in the README', () => {
     }
   });
 
-  test('show no value of a secret', () => expect(settingsMarkdown()).toContain('| `none` | Shared token'));
+  test('show no value of a secret', () => expect(settingsMarkdown()).toContain('| `none` | For a broker: a token of'));
 });

@@ -1,12 +1,22 @@
 /** Sessions over a real broker and engine, with a wire that only remembers and a clock that only the test moves. */
-import { decodeFrame, type ErrorCode, encodeFrame, LIMITS, readOp, SERVER_OPS } from '@lovage/protocol';
+import {
+  decodeFrame,
+  type ErrorCode,
+  encodeFrame,
+  LIMITS,
+  parseTokenOptions,
+  readOp,
+  SERVER_OPS,
+  type TokenOptions,
+} from '@lovage/protocol';
 import { Broker } from '../../server/broker/broker.js';
 import type { Clock } from '../../server/broker/clock.js';
+import { Desk } from '../../server/broker/desk.js';
 import { Engine } from '../../server/engine/engine.js';
 import type { EngineOptions } from '../../server/engine/state.js';
 import { MemoryJournal } from '../../server/journal/index.js';
 import type { Journal } from '../../server/journal/journal.js';
-import { Authority } from '../../server/session/authority.js';
+import { Authority, digestOf } from '../../server/session/authority.js';
 import type { Wire } from '../../server/session/outbox.js';
 import { Session, type SessionSettings } from '../../server/session/session.js';
 import { type Message, publishFrame } from './raw-client.js';
@@ -134,12 +144,15 @@ export class SessionHarness {
   readonly broker: Broker;
   readonly failures: unknown[] = [];
   readonly settings: SessionSettings;
-  readonly #token: string | null;
+  readonly authority: Authority;
+  #tokens = 0;
 
   constructor(options: HarnessOptions = {}) {
     const engine = new Engine({ graceMs: 10_000, ...options.engine });
     this.broker = new Broker({ engine, journal: options.journal ?? new MemoryJournal(), clock: this.clock });
-    this.#token = options.token ?? null;
+    const { token = null } = options;
+    this.authority = new Authority({ tokens: engine.state.tokens, token, isOpen: true, clock: this.clock });
+    this.broker.watchAccess(this.authority);
     this.settings = {
       heartbeatMs: 20_000,
       graceMs: 10_000,
@@ -163,7 +176,7 @@ export class SessionHarness {
     const context = {
       broker: this.broker,
       settings: this.settings,
-      authority: new Authority(this.#token),
+      authority: this.authority,
       onError: (error: unknown) => this.failures.push(error),
     };
     return { session: new Session(context, wire, this.clock.monotonicMs()), wire };
@@ -175,6 +188,17 @@ export class SessionHarness {
     this.send(connection.session, [1, { version: LIMITS.version, ...hello }]);
     await this.turn();
     return connection;
+  }
+
+  /** The secret of a new token; its name is its role unless given. The first has to be an admin's. */
+  async makeToken(options: Partial<TokenOptions> & Pick<TokenOptions, 'role'>): Promise<string> {
+    const fields = parseTokenOptions({ name: options.role, ...options });
+    const secret = `secret ${++this.#tokens}`;
+    const hash = digestOf(secret).toString('hex');
+    await new Desk(this.broker).ask('default', (session, request) => {
+      return { type: 'token-create', session, request, id: hash.slice(0, 16), hash, secret, fields };
+    });
+    return secret;
   }
 
   send(session: Session, fields: readonly unknown[]): void {

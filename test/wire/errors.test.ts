@@ -163,9 +163,23 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
       };
       harness.send(session, [CLIENT_OPS.QUEUE_LIST, 1, null, 1]);
     }),
+  TOKEN_EXPIRED: async () => {
+    const harness = await SessionHarness.start();
+    await harness.makeToken({ role: 'admin' });
+    const token = await harness.makeToken({ role: 'viewer', expiresAt: harness.clock.wallMs() + 1_000 });
+    const { wire } = await harness.open({ token });
+    await harness.pass(1_000);
+    return { code: wire.errorCode, close: wire.closedWith?.code ?? null };
+  },
+  TOO_MANY_ATTEMPTS: async () => {
+    const harness = await SessionHarness.start({ token: TOKEN });
+    for (let i = 0; i < 10; i++) await harness.open({ token: `guess ${i}` });
+    const { wire } = await harness.open({ token: TOKEN });
+    return { code: wire.errorCode, close: wire.closedWith?.code ?? null };
+  },
   UNKNOWN_OP: async () => {
     const client = await connect();
-    client.send([19]);
+    client.send([63]);
     await client.until(() => client.errors.length > 0, 'the error');
     return { code: client.errors[0]!.code, close: client.closed?.code ?? null };
   },
@@ -220,6 +234,23 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
     harness.send(session, [CLIENT_OPS.PUBLISH, 1, 0, 0, [[0, null, 0, 0, null, null, null, Buffer.of(1)]], ['q']]);
     await harness.turn();
     return { code: wire.fieldsOf(SERVER_OPS.REJECT)[0]?.[2], close: wire.closedWith?.code ?? null };
+  },
+  FORBIDDEN: async () => {
+    const harness = await SessionHarness.start();
+    await harness.makeToken({ role: 'admin' });
+    const { session, wire } = await harness.open({ token: await harness.makeToken({ role: 'viewer' }) });
+    harness.send(session, [CLIENT_OPS.QUEUE_DECLARE, 1, 'q', null]);
+    await harness.turn();
+    return { code: wire.errorCode, close: wire.closedWith?.code ?? null };
+  },
+  TOKEN_NOT_FOUND: () => request(CLIENT_OPS.TOKEN_REVOKE, ['none']),
+  QUOTA_EXCEEDED: async () => {
+    const harness = await SessionHarness.start();
+    await harness.makeToken({ role: 'admin' });
+    const token = await harness.makeToken({ role: 'viewer', connectionsMax: 1 });
+    await harness.open({ token });
+    const { wire } = await harness.open({ token });
+    return { code: wire.errorCode, close: wire.closedWith?.code ?? null };
   },
   UNKNOWN_TAG: () => refused((client) => client.ack([99])),
   ALREADY_SETTLED: () => refused((client) => client.ack([client.deliveries[0]!.tag])),

@@ -1,0 +1,35 @@
+// hot path
+/** What of a publish the client may not make: asked once for each target of a frame, never for a message, and for nothing when the token may use every name. */
+import { type LovageError, PUBLISH_FLAGS, type PublishBatch } from '@lovage/protocol';
+import type { RefusedPublish } from '../engine/command.js';
+import type { Session } from './session.js';
+
+/** Null: all of it may be published. */
+export function refusedPublish(session: Session, batch: PublishBatch): RefusedPublish | null {
+  const { identity } = session;
+  const { rate } = identity;
+  if (rate !== null && !rate.take(batch.count, session.heardAtMs)) {
+    const message = `Cannot publish: token "${identity.name}" may publish ${rate.perSecond} messages a second (publishRateMax), expected a pause of ${rate.waitMs()} ms`;
+    return { code: 'QUOTA_EXCEEDED', message, targets: null };
+  }
+  return identity.isUnlimited ? null : refusedTargets(session, batch);
+}
+
+function refusedTargets(session: Session, batch: PublishBatch): RefusedPublish | null {
+  const { identity } = session;
+  const declares = (batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0;
+  let refused: Set<string> | null = null;
+  let error: LovageError | null = null;
+  for (const name of batch.targets) {
+    const right = !identity.may('write', name)
+      ? 'write'
+      : declares && !session.hasQueue(name) && !identity.may('configure', name)
+        ? 'configure'
+        : null;
+    if (right === null) continue;
+    error ??= identity.forbidden(right, name, 'PUBLISH');
+    refused ??= new Set();
+    refused.add(name);
+  }
+  return refused === null ? null : { code: 'FORBIDDEN', message: error!.message, targets: refused };
+}

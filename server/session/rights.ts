@@ -1,0 +1,66 @@
+/**
+ * What each op needs, in one table. The door looks here before a request is carried out; publishes are looked at target by target, in `publish-guard.ts`.
+ *
+ * How to add an op: a row here. `names` gives the names that the right must cover, as they stand in the frame behind the request's number: what is no text is
+ * left to the handler, which refuses it.
+ */
+import type { ClientOp } from '@lovage/protocol';
+import type { Fields } from './fields.js';
+import type { Need } from './identity.js';
+import type { Session } from './session.js';
+
+/** `null`: nothing is needed but to be let in, or the op looks for itself. */
+interface NeedRow {
+  readonly need: Need;
+  readonly names?: (fields: Fields) => readonly unknown[];
+  /** True for a request that only needs to be let in. */
+  readonly unless?: (session: Session, fields: Fields) => boolean;
+}
+
+const first = (fields: Fields): readonly unknown[] => [fields[0]];
+
+export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
+  HELLO: null,
+  HEARTBEAT: null,
+  // Target by target.
+  PUBLISH: null,
+  CONSUME: { need: 'read', names: (fields) => queuesOf(fields[1]) },
+  // Of the session's own consumers and deliveries.
+  CANCEL: null,
+  PREFETCH: null,
+  START: null,
+  ACK: null,
+  NACK: null,
+  RELEASE: null,
+  // Whoever takes a queue as it is changes nothing.
+  QUEUE_DECLARE: {
+    need: 'configure',
+    names: first,
+    unless: (session, [name, settings]) => (settings ?? null) === null && session.hasQueue(name),
+  },
+  QUEUE_DELETE: { need: 'configure', names: first },
+  QUEUE_PURGE: { need: 'configure', names: first },
+  QUEUE_PAUSE: { need: 'configure', names: first },
+  QUEUE_RESUME: { need: 'configure', names: first },
+  QUEUE_INSPECT: { need: 'view' },
+  QUEUE_LIST: { need: 'view' },
+  GOODBYE: null,
+  TOKEN_CREATE: { need: 'admin' },
+  TOKEN_LIST: { need: 'admin' },
+  TOKEN_REVOKE: { need: 'admin' },
+};
+
+/** Throws FORBIDDEN unless the session's token has what the request needs. */
+export function assertAllowed(session: Session, op: ClientOp, fields: Fields): void {
+  const row = NEEDS[op];
+  if (row === null || row.need === 'view') return;
+  const { identity } = session;
+  if (row.need === 'admin') return identity.assertAdmin(op);
+  if (identity.isUnlimited || row.unless?.(session, fields)) return;
+  for (const name of row.names?.(fields) ?? []) if (typeof name === 'string') identity.assertMay(row.need, name, op);
+}
+
+function queuesOf(options: unknown): readonly unknown[] {
+  const { queues } = (options ?? {}) as { readonly queues?: unknown };
+  return Array.isArray(queues) ? queues : [];
+}

@@ -1,0 +1,296 @@
+/** Tokens over the real wire: who may do what, at once and after a restart. Each test has a broker of its own. */
+import { CLIENT_OPS, type TokenOptions } from '@lovage/protocol';
+import { describe, expect, test } from 'vitest';
+import { type Client, connect, LovageError } from '../../client-sdk/index.js';
+import { BrokerProcess, startExpectingFailure } from '../support/broker-process.js';
+import { atEnd } from '../support/cleanup.js';
+import { RawClient } from '../support/raw-client.js';
+import { tempDirectory } from '../support/temp-directory.js';
+
+async function open(broker: BrokerProcess, token: string | null = null, namespace = 'default'): Promise<Client> {
+  const client = await connect(broker.url, { token, namespace, reconnect: false });
+  atEnd(() => client.terminate());
+  return client;
+}
+
+/** The code that a promise is rejected with. */
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  const error = await promise.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  if (error === null) return 'done';
+  expect(error).toBeInstanceOf(LovageError);
+  return (error as LovageError).code;
+}
+
+async function codeOfEnd(client: Client): Promise<string | undefined> {
+  for await (const { state, reason } of client.status) if (state === 'closed') return reason?.code;
+  return undefined;
+}
+
+/** A broker whose access is closed: the admin's client and secret. */
+async function closedBroker(
+  dataDir = tempDirectory(),
+): Promise<{ broker: BrokerProcess; admin: Client; root: string }> {
+  const broker = await BrokerProcess.start({ dataDir });
+  const first = await open(broker);
+  const { secret } = await first.tokens.create({ name: 'root', role: 'admin' });
+  await first.close();
+  return { broker, admin: await open(broker, secret), root: secret };
+}
+
+async function make(admin: Client, options: Partial<TokenOptions> & Pick<TokenOptions, 'role'>): Promise<string> {
+  return (await admin.tokens.create({ name: options.role, ...options })).secret;
+}
+
+test('open access ends with the first token, for those who are there, too', async () => {
+  const broker = await BrokerProcess.start();
+  const [first, other] = [await open(broker), await open(broker)];
+  expect(await codeOf(first.tokens.create({ name: 'a', role: 'viewer' }))).toBe('INVALID_ARGUMENT');
+  expect(await codeOf(first.tokens.create({ name: 'a', role: 'admin', namespace: 'x' }))).toBe('INVALID_ARGUMENT');
+  await other.queues.declare('still-open');
+  const { secret, token } = await first.tokens.create({ name: 'root', role: 'admin' });
+  expect(secret).toMatch(/^lvg_[\w-]{43}$/);
+  expect(await codeOfEnd(other)).toBe('UNAUTHORIZED');
+  expect(await first.tokens.list()).toEqual([token]);
+  expect(await codeOf(open(broker))).toBe('UNAUTHORIZED');
+  expect(await codeOf(open(broker, 'guess'))).toBe('UNAUTHORIZED');
+  expect((await (await open(broker, secret)).queues.list()).map(({ name }) => name)).toEqual(['still-open']);
+});
+
+test('tokens and their rights outlive kill -9, and so does a revocation', async () => {
+  const { broker, admin, root } = await closedBroker();
+  const producer = await make(admin, { role: 'producer', write: ['orders.*'], configure: ['orders.*'] });
+  const gone = await make(admin, { role: 'operator' });
+  const operator = (await admin.tokens.list()).find(({ role }) => role === 'operator')!;
+  await admin.tokens.revoke(operator.id);
+  const before = await admin.tokens.list();
+  await broker.kill();
+  const again = await BrokerProcess.start({ dataDir: broker.dataDir });
+  expect(await codeOf(open(again))).toBe('UNAUTHORIZED');
+  expect(await codeOf(open(again, gone))).toBe('UNAUTHORIZED');
+  expect(await (await open(again, root)).tokens.list()).toEqual(before);
+  const client = await open(again, producer);
+  await client.queues.declare('orders.eu');
+  await client.publish('orders.eu', 'x');
+  expect(await codeOf(client.publish('mail', 'x'))).toBe('FORBIDDEN');
+});
+
+describe('rights', () => {
+  test('of each role are those of the table', async () => {
+    const { broker, admin } = await closedBroker();
+    await admin.queues.declare('q');
+    const acts: Record<string, (client: Client) => Promise<unknown>> = {
+      tokens: (client) => client.tokens.list(),
+      configure: (client) => client.queues.pause('q').then(() => client.queues.resume('q')),
+      take: (client) => client.queues.declare('q'),
+      write: (client) => client.publish('q', 'x'),
+      read: async (client) => (await client.consume('q', () => undefined)).cancel(),
+      view: (client) => client.queues.inspect('q'),
+    };
+    const table: Record<string, Record<string, string>> = {};
+    for (const role of ['admin', 'operator', 'producer', 'consumer', 'viewer'] as const) {
+      const client = await open(broker, await make(admin, { role }));
+      table[role] = {};
+      for (const [act, run] of Object.entries(acts)) table[role][act] = await codeOf(run(client));
+    }
+    const [ok, no] = ['done', 'FORBIDDEN'];
+    expect(table).toEqual({
+      admin: { tokens: ok, configure: ok, take: ok, write: ok, read: ok, view: ok },
+      operator: { tokens: no, configure: ok, take: ok, write: ok, read: ok, view: ok },
+      producer: { tokens: no, configure: no, take: ok, write: ok, read: no, view: ok },
+      consumer: { tokens: no, configure: no, take: ok, write: no, read: ok, view: ok },
+      viewer: { tokens: no, configure: no, take: ok, write: no, read: no, view: ok },
+    });
+  });
+
+  test('that are missing for one queue of a frame leave the others of it alone', async () => {
+    const { broker, admin } = await closedBroker();
+    for (const name of ['a.1', 'b.1']) await admin.queues.declare(name);
+    const token = await make(admin, { role: 'producer', write: ['a.*'] });
+    const client = await open(broker, token);
+    const codes = await Promise.all(
+      ['a.1', 'b.1', 'a.1', 'nowhere'].map((queue) => codeOf(client.publish(queue, 'x'))),
+    );
+    expect(codes).toEqual(['done', 'FORBIDDEN', 'done', 'FORBIDDEN']);
+    const raw = await RawClient.connect(broker.url, { hello: { token } });
+    const answers = await raw.publish([
+      { queue: 'b.1', body: 'x' },
+      { queue: 'a.1', body: 'x' },
+      { queue: 'a.2', body: 'x' },
+    ]);
+    expect(answers.map((answer) => ('code' in answer ? answer.code : answer.type))).toEqual([
+      'FORBIDDEN',
+      'confirm',
+      'QUEUE_NOT_FOUND',
+    ]);
+    expect((await admin.queues.inspect('a.1')).ready).toBe(3);
+    expect((await admin.queues.inspect('b.1')).ready).toBe(0);
+  });
+
+  test('to make queues are needed to have one declared by a publish', async () => {
+    const { broker, admin } = await closedBroker();
+    const token = await make(admin, { role: 'producer', configure: ['mine.*'] });
+    const client = await connect(broker.url, { token, autoDeclare: true });
+    atEnd(() => client.terminate());
+    expect(await codeOf(client.publish('mine.a', 'x'))).toBe('done');
+    expect(await codeOf(client.publish('other', 'x'))).toBe('FORBIDDEN');
+    expect((await admin.queues.list()).map(({ name }) => name)).toEqual(['mine.a']);
+  });
+
+  test('of a namespace end at its border', async () => {
+    const { broker, admin } = await closedBroker();
+    const token = await make(admin, { role: 'admin', namespace: 'team', name: 'team-admin' });
+    expect(await codeOf(open(broker, token))).toBe('FORBIDDEN');
+    const team = await open(broker, token, 'team');
+    expect(await codeOf(team.tokens.create({ name: 'a', role: 'viewer' }))).toBe('FORBIDDEN');
+    await make(team, { role: 'viewer', namespace: 'team' });
+    expect((await team.tokens.list()).map(({ name }) => name).sort()).toEqual(['team-admin', 'viewer']);
+    const { id } = (await admin.tokens.list()).find(({ name }) => name === 'root')!;
+    expect(await codeOf(team.tokens.revoke(id))).toBe('TOKEN_NOT_FOUND');
+    expect(await codeOf(admin.tokens.revoke(id))).toBe('INVALID_ARGUMENT');
+  });
+});
+
+describe('a token that ends', () => {
+  test('by revocation closes its sessions at once, and their deliveries return without a grace', async () => {
+    const { broker, admin } = await closedBroker();
+    await admin.queues.declare('q');
+    await admin.publish('q', 'x');
+    const made = await admin.tokens.create({ name: 'worker', role: 'consumer' });
+    const worker = await open(broker, made.secret);
+    let started: () => void = () => undefined;
+    const isStarted = new Promise<void>((resolve) => {
+      started = resolve;
+    });
+    await worker.consume('q', () => new Promise(() => started()));
+    await isStarted;
+    const ended = codeOfEnd(worker);
+    await admin.tokens.revoke(made.token.id);
+    expect(await ended).toBe('UNAUTHORIZED');
+    expect(await admin.queues.inspect('q')).toMatchObject({
+      ready: 1,
+      delayed: 0,
+      started: 0,
+      leased: 0,
+      consumers: 0,
+    });
+    expect(await codeOf(open(broker, made.secret))).toBe('UNAUTHORIZED');
+  });
+
+  test('by its time closes its sessions with TOKEN_EXPIRED, and opens none', async () => {
+    const { broker, admin } = await closedBroker();
+    const secret = await make(admin, { role: 'viewer', expiresAt: Date.now() + 700 });
+    expect(await codeOfEnd(await open(broker, secret))).toBe('TOKEN_EXPIRED');
+    expect(await codeOf(open(broker, secret))).toBe('TOKEN_EXPIRED');
+    expect((await admin.tokens.list()).length).toBe(2);
+  });
+});
+
+test('quotas of a token bound its connections and the rate of its publishes', async () => {
+  const { broker, admin } = await closedBroker();
+  await admin.queues.declare('q');
+  const token = await make(admin, { role: 'producer', connectionsMax: 1, publishRateMax: 10 });
+  const client = await open(broker, token);
+  expect(await codeOf(open(broker, token))).toBe('QUOTA_EXCEEDED');
+  await client.publishMany(
+    'q',
+    Array.from({ length: 100 }, () => ({ body: 'x' })),
+  );
+  expect(await codeOf(client.publish('q', 'x'))).toBe('QUOTA_EXCEEDED');
+  await client.close();
+  expect(await codeOf(open(broker, token))).toBe('done');
+});
+
+test('wrong tokens shut their address out, on the socket and over HTTP together', async () => {
+  const { broker, admin, root } = await closedBroker();
+  const over = async (token: string): Promise<number> => {
+    const url = `${broker.url.replace('ws:', 'http:')}/api/v1/overview`;
+    return (await fetch(url, { headers: { authorization: `Bearer ${token}` } })).status;
+  };
+  for (let i = 0; i < 5; i++) expect(await codeOf(open(broker, `guess ${i}`))).toBe('UNAUTHORIZED');
+  for (let i = 0; i < 5; i++) expect(await over(`guess${i}`)).toBe(401);
+  expect(await codeOf(open(broker, root))).toBe('TOO_MANY_ATTEMPTS');
+  expect(await over(root)).toBe(429);
+  // Whoever is in stays in.
+  expect(await codeOf(admin.queues.list())).toBe('done');
+});
+
+test('tokens are made, listed and revoked over HTTP, by an admin and by no page of another site', async () => {
+  const { broker, admin, root } = await closedBroker();
+  const url = `${broker.url.replace('ws:', 'http:')}/api/v1/tokens`;
+  const ask = async (
+    method: string,
+    path: string,
+    token: string,
+    body?: unknown,
+    more: Record<string, string> = {},
+  ) => {
+    const headers = {
+      authorization: `Bearer ${token}`,
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    };
+    const answer = await fetch(url + path, {
+      method,
+      headers: { ...headers, ...more },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    return { status: answer.status, body: (await answer.json()) as Record<string, never> };
+  };
+  const made = await ask('POST', '', root, { name: 'v', role: 'viewer', namespace: 'team' });
+  expect(made).toMatchObject({ status: 201, body: { token: { name: 'v' }, secret: expect.stringMatching(/^lvg_/) } });
+  const { secret, token } = made.body as unknown as { secret: string; token: { id: string } };
+  expect((await ask('GET', '', root)).body).toEqual({ tokens: await admin.tokens.list(), next: null });
+  expect((await ask('GET', '', secret)).body).toMatchObject({ error: { code: 'FORBIDDEN' } });
+  expect((await ask('POST', '', root, { name: 'v', role: 'king' })).body).toMatchObject({
+    error: { code: 'INVALID_ARGUMENT', details: { field: 'role' } },
+  });
+  const origin = { origin: 'https://elsewhere.example' };
+  expect((await ask('POST', '', root, { name: 'v', role: 'viewer' }, origin)).status).toBe(403);
+  for (const path of ['/../overview', '/../../../metrics', '/../queues?namespace=default', '/../queues/default/q'])
+    expect((await ask('GET', path, secret)).body).toMatchObject({ error: { code: 'FORBIDDEN' } });
+  expect((await ask('GET', '/../queues', secret)).body).toEqual({ queues: [], next: null });
+  const viewer = await open(broker, secret, 'team');
+  expect((await ask('DELETE', `/${token.id}`, root)).body).toEqual({ id: token.id });
+  expect(await codeOfEnd(viewer)).toBe('UNAUTHORIZED');
+  expect((await ask('DELETE', `/${token.id}`, root)).status).toBe(404);
+});
+
+test('bad options of a token are refused with the field, and nothing is made', async () => {
+  const { broker, admin, root } = await closedBroker();
+  const raw = await RawClient.connect(broker.url, { hello: { token: root } });
+  const bad: readonly (readonly [string, Record<string, unknown>])[] = [
+    ['role', { name: 'a', role: 'king' }],
+    ['name', { name: 'no name', role: 'viewer' }],
+    ['colour', { name: 'a', role: 'viewer', colour: 'red' }],
+    ['write', { name: 'a', role: 'viewer', write: ['*'] }],
+    ['read', { name: 'a', role: 'producer', read: ['*'] }],
+    ['write', { name: 'a', role: 'producer', write: ['a b'] }],
+    ['write', { name: 'a', role: 'producer', write: 'a' }],
+    ['read', { name: 'a', role: 'admin', read: ['a'] }],
+    ['configure', { name: 'a', role: 'operator', configure: Array.from({ length: 33 }, () => 'a') }],
+    ['expiresAt', { name: 'a', role: 'viewer', expiresAt: 1 }],
+    ['connectionsMax', { name: 'a', role: 'viewer', connectionsMax: 0 }],
+    ['publishRateMax', { name: 'a', role: 'viewer', publishRateMax: 1.5 }],
+  ];
+  for (const [field, options] of bad) {
+    const answer = await raw.ask(CLIENT_OPS.TOKEN_CREATE, options);
+    expect([options, 'details' in answer ? answer.details : answer]).toMatchObject([options, { field }]);
+  }
+  expect(await admin.tokens.list()).toHaveLength(1);
+});
+
+test('a broker beyond loopback starts with stored tokens, and not without any', async () => {
+  const flags = ['--host', '0.0.0.0'];
+  const refused = await startExpectingFailure({ flags });
+  expect([refused.exit.code, refused.stderr]).toEqual([2, expect.stringContaining('without a token')]);
+  const { broker, root } = await closedBroker();
+  await broker.stop();
+  const again = await BrokerProcess.start({ dataDir: broker.dataDir, flags });
+  const url = again.url.replace('0.0.0.0', '127.0.0.1');
+  const client = await connect(url, { token: root });
+  expect(await client.queues.list()).toEqual([]);
+  await client.close();
+  expect(await codeOf(connect(url))).toBe('UNAUTHORIZED');
+});
