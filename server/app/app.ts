@@ -16,6 +16,7 @@ import { ENGINE_DEFAULTS } from '../engine/state.js';
 import { Gateway } from '../gateway/gateway.js';
 import { createHttp, type HttpOptions } from '../http/index.js';
 import { type Journal, MemoryJournal, openFileJournal } from '../journal/index.js';
+import type { AuditLine } from '../session/audit.js';
 import { Authority } from '../session/authority.js';
 import { allowedHosts, assertSafeBinding, isLoopback, isSafeBinding, type Settings } from '../settings/index.js';
 import { VERSION } from './version.js';
@@ -59,13 +60,15 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
     clock: SYSTEM_CLOCK,
   });
   broker.watchAccess(authority);
-  const http = createHttp({ view, authority, desk: new Desk(broker), allowedHosts: hosts, log });
+  const onAudit = (audit: AuditLine): void => log.info({ audit }, 'audit');
+  const http = createHttp({ view, authority, desk: new Desk(broker), onAudit, allowedHosts: hosts, log });
   const gateway = new Gateway({
     server: http.server,
     context: {
       broker,
       settings: { ...settings, unsentMsMax: UNSENT_MS_MAX },
       authority,
+      onAudit,
       onError: (err) => log.error({ err }, 'a connection failed'),
     },
     connectionsMax: settings.connectionsMax,

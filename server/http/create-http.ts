@@ -12,12 +12,14 @@ import {
 } from 'fastify';
 import type { Desk } from '../broker/desk.js';
 import type { BrokerView } from '../broker/view.js';
+import type { AuditSink } from '../session/audit.js';
 import type { Authority } from '../session/authority.js';
 import { addApiRoutes, assertSeesAll } from './api-routes.js';
 import { guardDoor, SECURITY_HEADERS } from './door.js';
 import { asHttpError, HTTP_ERRORS, HttpError, type HttpErrorCode } from './errors.js';
 import { addHealthRoutes } from './health-routes.js';
 import { createMetrics } from './metrics.js';
+import { Office } from './office.js';
 import { addTokenRoutes } from './token-routes.js';
 
 export interface HttpOptions {
@@ -26,6 +28,8 @@ export interface HttpOptions {
   readonly authority: Authority;
   /** Where what changes something is carried out. */
   readonly desk: Desk;
+  /** Is told of every administrative act. */
+  readonly onAudit: AuditSink;
   /** Names that the Host header may bear, as `allowedHosts(settings)` gives them; null for any. */
   readonly allowedHosts: readonly string[] | null;
   /** A pino logger; nothing is logged without one. */
@@ -50,7 +54,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const PARAMETER_LENGTH_MAX = 600;
 
 /** Builds the HTTP side; `listen` opens it. */
-export function createHttp({ view, authority, desk, allowedHosts, log }: HttpOptions): Http {
+export function createHttp({ view, authority, desk, onAudit, allowedHosts, log }: HttpOptions): Http {
   const fastify = createFastify({
     ...(log === undefined ? { logger: false } : { loggerInstance: log }),
     logController: new LogController({ disableRequestLogging: true }),
@@ -73,7 +77,7 @@ export function createHttp({ view, authority, desk, allowedHosts, log }: HttpOpt
   guardDoor(fastify, { authority, view, allowedHosts });
   addHealthRoutes(fastify, view);
   addApiRoutes(fastify, view);
-  addTokenRoutes(fastify, view, desk);
+  addTokenRoutes(fastify, new Office({ view, desk, onAudit }));
   const metrics = createMetrics(view);
   fastify.get('/metrics', async (request, reply) => {
     assertSeesAll(request.identity, 'the metrics');

@@ -178,7 +178,7 @@ function requestHandler(op: ClientOp, handler: RequestHandler): FrameHandler {
     const [, number, ...fields] = decodeFrame(frame);
     const request = whole(number, 'request', 0, Number.MAX_SAFE_INTEGER);
     try {
-      assertAllowed(session, op, fields);
+      assertAllowed(session, op, request, fields);
       handler(session, request, fields);
     } catch (error) {
       if (!(error instanceof LovageError) || error.code === 'INTERNAL_ERROR') throw error;

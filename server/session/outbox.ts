@@ -3,6 +3,7 @@
 import { beginDeliver, encodeFrame, endDeliver, FrameWriter, SERVER_OPS } from '@lovage/protocol';
 import type { Broker } from '../broker/broker.js';
 import type { Bucket, BucketSender } from '../broker/outlet.js';
+import type { AuditTrail } from './audit.js';
 import { FramePool } from './frame-pool.js';
 
 /** Bytes of one DELIVER: large enough to share its cost, small enough for handlers to begin while the next one travels. */
@@ -36,6 +37,7 @@ const pool = new FramePool();
 export class Outbox implements BucketSender {
   readonly #broker: Broker;
   readonly #wire: Wire;
+  readonly #audit: AuditTrail;
   readonly #onDrained: (payloadBytes: number) => void;
   readonly #small = new FrameWriter(256);
   readonly #order: number[] = [];
@@ -45,10 +47,11 @@ export class Outbox implements BucketSender {
   #pooled = 0;
   #isAbandoned = false;
 
-  /** `onDrained` is told when the payload of a bucket's deliveries has left. */
-  constructor(broker: Broker, wire: Wire, onDrained: (payloadBytes: number) => void) {
+  /** `audit` sees the answers leave; `onDrained` is told when the payload of a bucket's deliveries has left. */
+  constructor(broker: Broker, wire: Wire, audit: AuditTrail, onDrained: (payloadBytes: number) => void) {
     this.#broker = broker;
     this.#wire = wire;
+    this.#audit = audit;
     this.#onDrained = onDrained;
   }
 
@@ -56,6 +59,7 @@ export class Outbox implements BucketSender {
     const wire = this.#wire;
     wire.cork();
     for (const frame of bucket.frames) wire.send(frame);
+    if (this.#audit.isWaiting) for (const frame of bucket.frames) this.#audit.told(frame);
     this.#sendConfirms(bucket.confirms);
     if (bucket.settleSeq > 0) this.#sendSettled(bucket.settleSeq);
     if (bucket.leases.length > 0) this.#sendDeliveries(bucket);

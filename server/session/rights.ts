@@ -5,6 +5,7 @@
  * left to the handler, which refuses it.
  */
 import type { ClientOp } from '@lovage/protocol';
+import { auditStart } from './audit.js';
 import type { Fields } from './fields.js';
 import type { Need } from './identity.js';
 import type { Session } from './session.js';
@@ -15,6 +16,10 @@ interface NeedRow {
   readonly names?: (fields: Fields) => readonly unknown[];
   /** True for a request that only needs to be let in. */
   readonly unless?: (session: Session, fields: Fields) => boolean;
+  /** What an audit line names; default the first of `names`. */
+  readonly target?: (fields: Fields) => unknown;
+  /** True for a request that changes nothing, though it needs what others need to change something. */
+  readonly isLook?: true;
 }
 
 const first = (fields: Fields): readonly unknown[] => [fields[0]];
@@ -45,18 +50,23 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   QUEUE_INSPECT: { need: 'view' },
   QUEUE_LIST: { need: 'view' },
   GOODBYE: null,
-  TOKEN_CREATE: { need: 'admin' },
-  TOKEN_LIST: { need: 'admin' },
-  TOKEN_REVOKE: { need: 'admin' },
+  TOKEN_CREATE: { need: 'admin', target: ([options]) => (options as { readonly name?: unknown } | null)?.name },
+  TOKEN_LIST: { need: 'admin', isLook: true },
+  TOKEN_REVOKE: { need: 'admin', target: ([id]) => id },
 };
 
-/** Throws FORBIDDEN unless the session's token has what the request needs. */
-export function assertAllowed(session: Session, op: ClientOp, fields: Fields): void {
+/**
+ * Throws FORBIDDEN unless the session's token has what the request needs. A request that configures or manages is an administrative act: allowed or not, it
+ * goes to the audit log.
+ */
+export function assertAllowed(session: Session, op: ClientOp, request: number, fields: Fields): void {
   const row = NEEDS[op];
-  if (row === null || row.need === 'view') return;
+  if (row === null || row.need === 'view' || row.unless?.(session, fields)) return;
   const { identity } = session;
+  if ((row.need === 'configure' || row.need === 'admin') && !row.isLook)
+    session.audit.asked(request, auditStart(op, row.target?.(fields) ?? row.names?.(fields)[0], session));
   if (row.need === 'admin') return identity.assertAdmin(op);
-  if (identity.isUnlimited || row.unless?.(session, fields)) return;
+  if (identity.isUnlimited) return;
   for (const name of row.names?.(fields) ?? []) if (typeof name === 'string') identity.assertMay(row.need, name, op);
 }
 

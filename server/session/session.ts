@@ -22,6 +22,7 @@ import {
 import type { Broker } from '../broker/broker.js';
 import { Outlet } from '../broker/outlet.js';
 import type { Opened } from '../engine/effects.js';
+import { type AuditSink, AuditTrail } from './audit.js';
 import type { Authority, Member } from './authority.js';
 import { type ParsedHello, parseHello } from './fields.js';
 import { ANONYMOUS, Identity } from './identity.js';
@@ -47,6 +48,7 @@ export interface SessionContext {
   readonly broker: Broker;
   readonly settings: SessionSettings;
   readonly authority: Authority;
+  readonly onAudit: AuditSink;
   /** Told of failures that are the broker's own. */
   readonly onError: (error: unknown) => void;
 }
@@ -56,6 +58,8 @@ export class Session implements Member {
   readonly #wire: Wire;
   /** IP address of the other side, for the count of wrong tokens and the audit log. */
   readonly address: string;
+  /** Its administrative acts. */
+  readonly audit: AuditTrail;
   readonly #outbox: Outbox;
   readonly #outlet: Outlet;
   readonly #openedAtMs: number;
@@ -75,7 +79,8 @@ export class Session implements Member {
     this.#context = context;
     this.address = address;
     this.#wire = wire;
-    this.#outbox = new Outbox(context.broker, wire, (bytes) => this.#drained(bytes));
+    this.audit = new AuditTrail(context.onAudit);
+    this.#outbox = new Outbox(context.broker, wire, this.audit, (bytes) => this.#drained(bytes));
     this.#outlet = new Outlet(this.#outbox, () => this.superseded());
     this.#openedAtMs = nowMs;
     this.#heardAtMs = nowMs;
@@ -294,6 +299,7 @@ export class Session implements Member {
 
   #forget(keep: boolean): void {
     this.#outbox.abandon();
+    this.audit.close();
     this.#context.authority.leave(this);
     if (this.#number !== 0) this.#context.broker.leave(this.#number, this.#outlet, keep);
   }

@@ -6,6 +6,7 @@ import { Authority } from '../../server/session/authority.js';
 export interface Door {
   readonly authority: Authority;
   readonly desk: Desk;
+  readonly onAudit: () => void;
 }
 
 /** `token`: that of `--token`; without one everybody is let in. */
@@ -15,5 +16,5 @@ export function doorOf(token: string | null = null, nowMs: () => number = () => 
   const ask = (): never => {
     throw new Error('Cannot ask: there is no broker');
   };
-  return { authority, desk: { ask } as unknown as Desk };
+  return { authority, desk: { ask } as unknown as Desk, onAudit: () => undefined };
 }

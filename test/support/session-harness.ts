@@ -16,6 +16,7 @@ import { Engine } from '../../server/engine/engine.js';
 import type { EngineOptions } from '../../server/engine/state.js';
 import { MemoryJournal } from '../../server/journal/index.js';
 import type { Journal } from '../../server/journal/journal.js';
+import type { AuditLine } from '../../server/session/audit.js';
 import { Authority, digestOf } from '../../server/session/authority.js';
 import type { Wire } from '../../server/session/outbox.js';
 import { Session, type SessionSettings } from '../../server/session/session.js';
@@ -143,6 +144,7 @@ export class SessionHarness {
   readonly clock = new VirtualClock();
   readonly broker: Broker;
   readonly failures: unknown[] = [];
+  readonly audits: AuditLine[] = [];
   readonly settings: SessionSettings;
   readonly authority: Authority;
   #tokens = 0;
@@ -177,6 +179,7 @@ export class SessionHarness {
       broker: this.broker,
       settings: this.settings,
       authority: this.authority,
+      onAudit: (line: AuditLine) => this.audits.push(line),
       onError: (error: unknown) => this.failures.push(error),
     };
     return { session: new Session(context, wire, this.clock.monotonicMs()), wire };

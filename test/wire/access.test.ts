@@ -294,3 +294,35 @@ test('a broker beyond loopback starts with stored tokens, and not without any', 
   await client.close();
   expect(await codeOf(connect(url))).toBe('UNAUTHORIZED');
 });
+
+test('every administrative act is one line of the log, with who, from where and what became of it, and without any token', async () => {
+  const { broker, admin, root } = await closedBroker();
+  const secret = await make(admin, { role: 'consumer', name: 'worker' });
+  const worker = await open(broker, secret);
+  await admin.queues.declare('q');
+  await admin.queues.declare('q');
+  expect(await codeOf(worker.queues.delete('q'))).toBe('FORBIDDEN');
+  expect(await codeOf(admin.queues.purge('nowhere'))).toBe('QUEUE_NOT_FOUND');
+  await admin.publish('q', 'x');
+  const url = `${broker.url.replace('ws:', 'http:')}/api/v1/tokens`;
+  const { id } = (await admin.tokens.list()).find(({ name }) => name === 'worker')!;
+  await fetch(`${url}/${id}`, { method: 'DELETE', headers: { authorization: `Bearer ${root}` } });
+  await broker.stop();
+  const lines = broker.log
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { audit?: Record<string, unknown> })
+    .flatMap(({ audit }) => (audit === undefined ? [] : [audit]));
+  expect(lines.map(({ act, target, who, outcome }) => [act, target, who, outcome])).toEqual([
+    ['TOKEN_CREATE', 'root', '(no token)', 'done'],
+    ['TOKEN_CREATE', 'worker', 'root', 'done'],
+    ['QUEUE_DECLARE', 'q', 'root', 'done'],
+    ['QUEUE_DELETE', 'q', 'worker', 'FORBIDDEN'],
+    ['QUEUE_PURGE', 'nowhere', 'root', 'QUEUE_NOT_FOUND'],
+    ['TOKEN_REVOKE', id, 'root', 'done'],
+  ]);
+  for (const line of lines) expect(line).toMatchObject({ namespace: 'default', address: '127.0.0.1' });
+  expect(lines[3]!.token).toBe(id);
+  expect(broker.log).not.toContain('lvg_');
+  for (const hidden of [root, secret]) expect(broker.log).not.toContain(hidden);
+});
