@@ -131,11 +131,15 @@ export class Connection implements Channel {
     this.#error = null;
     // Whatever an attempt tells after it was given up is not heard.
     const mine = (): boolean => this.#transport === transport;
-    const transport = this.#context.platform.open(this.#url, {
-      opened: () => mine() && this.#hello(),
-      received: (frame) => mine() && this.#received(frame),
-      closed: (code, reason) => mine() && this.#closed(code, reason),
-    });
+    const transport = this.#context.platform.open(
+      this.#url,
+      {
+        opened: () => mine() && this.#hello(),
+        received: (frame) => mine() && this.#received(frame),
+        closed: (code, reason) => mine() && this.#closed(code, reason),
+      },
+      this.#options.tls,
+    );
     this.#transport = transport;
   }
 

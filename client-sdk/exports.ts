@@ -18,3 +18,4 @@ export type { ConnectOptions, ConsumeOptions } from './options.js';
 export type { DeclaredQueue, Queues } from './queues.js';
 export type { ConnectionState, Status } from './status-feed.js';
 export type { CreatedToken, Tokens } from './tokens.js';
+export type { TlsOptions } from './transport.js';

@@ -1,7 +1,7 @@
 /** WebSockets by `ws`, for Node. */
 import { SUBPROTOCOL } from '@lovage/protocol';
 import { WebSocket } from 'ws';
-import type { Platform, Transport, TransportEvents } from './transport.js';
+import type { Platform, TlsOptions, Transport, TransportEvents } from './transport.js';
 
 /** What `ws` refuses to read; the broker's own limit lies below. */
 const PAYLOAD_BYTES_MAX = 1_073_741_824;
@@ -16,8 +16,9 @@ export const nodePlatform: Platform = {
   },
 };
 
-function open(url: string, events: TransportEvents): Transport {
+function open(url: string, events: TransportEvents, tls: TlsOptions | null): Transport {
   const socket = new WebSocket(url, SUBPROTOCOL, {
+    ...certificates(tls),
     perMessageDeflate: false,
     maxPayload: PAYLOAD_BYTES_MAX,
     ...(needsNoMask(url) && { generateMask: zeroMask }),
@@ -37,6 +38,11 @@ function open(url: string, events: TransportEvents): Transport {
     send: (frame, taken) => socket.send(frame, taken),
     terminate: () => socket.terminate(),
   };
+}
+
+function certificates(tls: TlsOptions | null): Record<string, string | Buffer> {
+  const given = Object.entries(tls ?? {}).filter((entry): entry is [string, string | Uint8Array] => entry[1] != null);
+  return Object.fromEntries(given.map(([name, pem]) => [name, typeof pem === 'string' ? pem : Buffer.from(pem)]));
 }
 
 /**

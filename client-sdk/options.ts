@@ -11,11 +11,14 @@ import {
 import type { BackoffOptions } from './backoff.js';
 import type { Delivery } from './delivery.js';
 import { invalidArgument } from './errors.js';
+import type { TlsOptions } from './transport.js';
 
 /** Options of `connect`. A value out of range throws INVALID_ARGUMENT (a name: INVALID_NAME) with the option in `details.field`. */
 export interface ConnectOptions {
   /** The broker's token. Default: none. A wrong one rejects `connect` with UNAUTHORIZED. */
   readonly token?: string | null | undefined;
+  /** For `wss:` in Node: authorities to trust, and the certificate to show. PEM. Default: those of the system, and none. A browser passes it over. */
+  readonly tls?: TlsOptions | undefined;
   /** Queues and producers of another namespace do not exist for this client. A name, default "default". */
   readonly namespace?: string | undefined;
   /** Name of this program, for people to read in listings. A name, default none. */
@@ -51,6 +54,7 @@ export interface ConnectOptions {
 /** `ConnectOptions` checked, with their defaults. */
 export interface ClientOptions {
   readonly token: string | null;
+  readonly tls: TlsOptions | null;
   readonly namespace: string;
   readonly name: string | null;
   readonly version: string | null;
@@ -129,6 +133,7 @@ export function parseConnectOptions(given: ConnectOptions, randomName: () => str
   const number = (name: keyof typeof CONNECT_NUMBERS): number => whole(name, given[name], CONNECT_NUMBERS[name]);
   return {
     token: optionalText('token', given.token ?? undefined, Number.POSITIVE_INFINITY),
+    tls: parseTls(given.tls),
     namespace: optionalName('namespace', given.namespace) ?? 'default',
     name: optionalName('name', given.name),
     version: optionalText('version', given.version, VERSION_LENGTH_MAX),
@@ -213,6 +218,23 @@ function parseReconnect(given: NonNullable<ConnectOptions['reconnect']>): Backof
     fallback: Math.max(delayMsMin, RECONNECT_NUMBERS.delayMsMax.fallback),
   });
   return { delayMsMin, delayMsMax };
+}
+
+const TLS_NAMES: readonly (keyof TlsOptions)[] = ['ca', 'cert', 'key'];
+
+function parseTls(given: TlsOptions | undefined): TlsOptions | null {
+  if (given === undefined) return null;
+  if (typeof given !== 'object' || given === null)
+    throw invalidArgument('tls', given, 'an object with ca, cert and key');
+  for (const [name, pem] of Object.entries(given)) {
+    if (!TLS_NAMES.includes(name as keyof TlsOptions))
+      throw invalidArgument(`tls.${name}`, 'an unknown name', `one of ${TLS_NAMES.join(', ')}`);
+    if (pem !== undefined && typeof pem !== 'string' && !(pem instanceof Uint8Array))
+      throw invalidArgument(`tls.${name}`, pem, 'PEM, as text or bytes');
+  }
+  if ((given.cert === undefined) !== (given.key === undefined))
+    throw invalidArgument('tls.key', given.key, 'cert and key together');
+  return { ...given };
 }
 
 function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[]): T {

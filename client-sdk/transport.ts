@@ -13,6 +13,16 @@ export interface TransportEvents {
   closed(code: number, reason: string): void;
 }
 
+/** Certificates for `wss:` in Node; a browser has its own. PEM, as text or bytes. */
+export interface TlsOptions {
+  /** Authorities to trust instead of those of the system. */
+  readonly ca?: string | Uint8Array | undefined;
+  /** The certificate to show to a broker that wants one, with those between it and its authority. */
+  readonly cert?: string | Uint8Array | undefined;
+  /** Key of `cert`. */
+  readonly key?: string | Uint8Array | undefined;
+}
+
 /** One WebSocket. */
 export interface Transport {
   /** Bytes given to `send` that the operating system has not taken yet. */
@@ -26,7 +36,7 @@ export interface Transport {
 /** The surroundings: Node, a browser, or a test. */
 export interface Platform {
   /** Opens a WebSocket with subprotocol `lovage.v1`. Never throws: what fails is told by `events.closed`, later. */
-  open(url: string, events: TransportEvents): Transport;
+  open(url: string, events: TransportEvents, tls: TlsOptions | null): Transport;
   /** Runs `task` once, after everything that the present turn of the event loop has brought. */
   schedule(task: () => void): void;
 }

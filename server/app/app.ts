@@ -18,7 +18,14 @@ import { createHttp, type HttpOptions } from '../http/index.js';
 import { type Journal, MemoryJournal, openFileJournal } from '../journal/index.js';
 import type { AuditLine } from '../session/audit.js';
 import { Authority } from '../session/authority.js';
-import { allowedHosts, assertSafeBinding, isLoopback, isSafeBinding, type Settings } from '../settings/index.js';
+import {
+  allowedHosts,
+  assertSafeBinding,
+  isLoopback,
+  isSafeBinding,
+  readBrokerTls,
+  type Settings,
+} from '../settings/index.js';
 import { VERSION } from './version.js';
 
 /** ms that bytes may wait for a client that takes none of them. */
@@ -28,10 +35,12 @@ const SAMPLE_MS = 1_000;
 const EXIT_IO_ERROR = 74;
 
 export interface App {
-  /** `ws://host:port`, with the port in fact taken. */
+  /** `ws://host:port` or `wss://host:port`, with the port in fact taken. */
   readonly url: string;
   /** Whether everybody who reaches the port may do everything, because there is no token. */
   isOpen(): boolean;
+  /** Reads the TLS files again, for connections to come; null without TLS. Throws INVALID_SETTING, and all stays as it was. */
+  readonly renewTls: (() => void) | null;
   /** Refuses new work, finishes what has arrived, syncs, closes. Idempotent. */
   close(): Promise<void>;
 }
@@ -42,6 +51,7 @@ type Log = NonNullable<HttpOptions['log']>;
 export async function startApp(settings: Settings, log: Log): Promise<App> {
   // Where there is no journal there are no tokens, and nothing needs to be made to say so.
   if (settings.memory || !existsSync(settings.dataDir)) assertSafeBinding(settings, false);
+  const tls = readBrokerTls(settings);
   const journal = await openJournal(settings, log);
   const engine = new Engine({
     messagesMax: settings.messagesMax,
@@ -61,7 +71,7 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
   });
   broker.watchAccess(authority);
   const onAudit = (audit: AuditLine): void => log.info({ audit }, 'audit');
-  const http = createHttp({ view, authority, desk: new Desk(broker), onAudit, allowedHosts: hosts, log });
+  const http = createHttp({ view, authority, desk: new Desk(broker), onAudit, allowedHosts: hosts, tls, log });
   const gateway = new Gateway({
     server: http.server,
     context: {
@@ -87,7 +97,12 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
     await http.close();
     await broker.close();
   };
-  const app = { url: '', isOpen: () => authority.isOpen, close: () => (closing ??= close()) };
+  const app = {
+    url: '',
+    isOpen: () => authority.isOpen,
+    renewTls: tls === null ? null : () => http.renew(readBrokerTls(settings)!),
+    close: () => (closing ??= close()),
+  };
   try {
     // Nobody may reach a port that is refused, so what only the journal can tell is read before it is opened.
     const isRefusable = !isSafeBinding(settings);
@@ -99,7 +114,7 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
     if (!isRefusable) await broker.recover();
     gateway.open();
     return Object.assign(app, {
-      url: `ws://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`,
+      url: `${tls === null ? 'ws' : 'wss'}://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`,
     });
   } catch (error) {
     await app.close();

@@ -1,12 +1,14 @@
 /** How a command is a client of a broker: connected by its settings, closed when it is done, and telling when the connection comes and goes. */
 import { type Client, connect } from '@lovage/client';
-import { loadSettings } from '../settings/index.js';
+import { loadSettings, readClientTls } from '../settings/index.js';
 import { writeNote } from './notes.js';
 
 /** Connects by the settings among `flags`, runs, and closes. A failure of `run` wins over one of closing. */
 export async function withClient<T>(flags: Record<string, unknown>, run: (client: Client) => Promise<T>): Promise<T> {
-  const { url, token, namespace } = loadSettings('client', { flags, variables: process.env });
-  const client = await connect(url, { token, namespace, name: 'lovage-cli' });
+  const settings = loadSettings('client', { flags, variables: process.env });
+  const { url, token, namespace } = settings;
+  const tls = readClientTls(settings) ?? undefined;
+  const client = await connect(url, { token, namespace, tls, name: 'lovage-cli' });
   void tellStates(client, url, flags.json === true);
   let result: T;
   try {

@@ -5,7 +5,9 @@
 import { get as httpGet, type IncomingMessage } from 'node:http';
 import { get as httpsGet } from 'node:https';
 import { LovageError } from '@lovage/protocol';
-import type { ClientSettings } from '../settings/index.js';
+import { type ClientSettings, readClientTls, type TlsFiles } from '../settings/index.js';
+
+type GetSettings = Pick<ClientSettings, 'url' | 'token' | 'tlsCert' | 'tlsKey' | 'tlsCa'>;
 
 const TIMEOUT_MS = 10_000;
 const ANSWER_BYTES_MAX = 16_777_216;
@@ -14,10 +16,13 @@ const ANSWER_BYTES_MAX = 16_777_216;
  * The JSON at `path` of the broker whose socket is at `url`. Throws CONNECT_FAILED, REQUEST_TIMEOUT, UNAUTHORIZED, or INVALID_ARGUMENT for every
  * other refusal.
  */
-export async function getJson({ url, token }: Pick<ClientSettings, 'url' | 'token'>, path: string): Promise<unknown> {
+export async function getJson(settings: GetSettings, path: string): Promise<unknown> {
+  const { url, token } = settings;
+  const tls = readClientTls(settings);
   const { status, text } = await request(
     new URL(path, `${url.replace(/^ws/, 'http').replace(/\/$/, '')}/`),
     token,
+    tls,
   ).catch((cause) => {
     throw unreachable(url, cause);
   });
@@ -29,11 +34,18 @@ export async function getJson({ url, token }: Pick<ClientSettings, 'url' | 'toke
   throw new LovageError(code, `Cannot read from ${url}: HTTP ${status}, ${shown}`, { details: { status } });
 }
 
-async function request(target: URL, token: string | null): Promise<{ readonly status: number; readonly text: string }> {
+async function request(
+  target: URL,
+  token: string | null,
+  tls: TlsFiles | null,
+): Promise<{ readonly status: number; readonly text: string }> {
   const get = target.protocol === 'https:' ? httpsGet : httpGet;
   const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` };
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    get(target, { headers, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) }, resolve).on('error', reject);
+    get(target, { ...tls, headers, agent: false, signal: AbortSignal.timeout(TIMEOUT_MS) }, resolve).on(
+      'error',
+      reject,
+    );
   });
   const chunks: Buffer[] = [];
   let bytes = 0;

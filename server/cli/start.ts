@@ -26,6 +26,8 @@ async function start(flags: Record<string, unknown>): Promise<void> {
   // Loaded here, so that the other commands start without it.
   const { startApp } = await import('../app/app.js');
   const app = await startApp(settings, log);
+  const { renewTls } = app;
+  if (renewTls !== null) process.on('SIGHUP', () => renew(renewTls, log));
   const stopped = new Promise<StopSignal>(onStopSignal);
   const output = new Output(flags.json === true);
   // A broker serves its clients, not the reader of its first line.
@@ -36,6 +38,16 @@ async function start(flags: Record<string, unknown>): Promise<void> {
   await app.close();
   log.info('stopped');
   process.exit(EXIT.done);
+}
+
+/** Certificates are renewed while the broker runs; with files that are no good it goes on with those that it has. */
+function renew(renewTls: () => void, log: ReturnType<typeof createLog>['log']): void {
+  try {
+    renewTls();
+    log.info('the TLS files are read again');
+  } catch (err) {
+    log.error({ err }, 'the TLS files cannot be used; the broker goes on with those that it had');
+  }
 }
 
 /** What the ready line says, for programs. */

@@ -1,5 +1,6 @@
 /** The HTTP side of the one port: probes, metrics and the API. The gateway hangs the WebSocket door on the same server. */
 import type { Server } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { LovageError } from '@lovage/protocol';
 import {
@@ -14,6 +15,7 @@ import type { Desk } from '../broker/desk.js';
 import type { BrokerView } from '../broker/view.js';
 import type { AuditSink } from '../session/audit.js';
 import type { Authority } from '../session/authority.js';
+import type { TlsFiles } from '../settings/index.js';
 import { addApiRoutes, assertSeesAll } from './api-routes.js';
 import { guardDoor, SECURITY_HEADERS } from './door.js';
 import { asHttpError, HTTP_ERRORS, HttpError, type HttpErrorCode } from './errors.js';
@@ -32,6 +34,8 @@ export interface HttpOptions {
   readonly onAudit: AuditSink;
   /** Names that the Host header may bear, as `allowedHosts(settings)` gives them; null for any. */
   readonly allowedHosts: readonly string[] | null;
+  /** Certificates to listen with; null for plain HTTP. */
+  readonly tls: TlsFiles | null;
   /** A pino logger; nothing is logged without one. */
   readonly log?: FastifyBaseLogger;
 }
@@ -42,6 +46,8 @@ export interface Http {
   readonly server: Server;
   /** Starts to listen and gives the port. Throws ADDRESS_IN_USE, or INVALID_SETTING for an address that is not this machine's. */
   listen(at: { readonly host: string; readonly port: number }): Promise<{ readonly port: number }>;
+  /** From now on new connections are made with these certificates; those that stand go on. Only for one that was made with `tls`. */
+  renew(files: TlsFiles): void;
   /** Stops listening, lets running requests end and closes idle connections. Idempotent. */
   close(): Promise<void>;
 }
@@ -54,14 +60,14 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const PARAMETER_LENGTH_MAX = 600;
 
 /** Builds the HTTP side; `listen` opens it. */
-export function createHttp({ view, authority, desk, onAudit, allowedHosts, log }: HttpOptions): Http {
-  const fastify = createFastify({
+export function createHttp({ view, authority, desk, onAudit, allowedHosts, tls, log }: HttpOptions): Http {
+  const fastify: FastifyInstance = createFastify({
     ...(log === undefined ? { logger: false } : { loggerInstance: log }),
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
-    http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: REQUEST_TIMEOUT_MS },
+    ...serverOptions(tls),
     clientErrorHandler: answerMalformed,
     frameworkErrors: (error, _request, reply) => {
       answerError(error, reply as unknown as FastifyReply);
@@ -87,8 +93,16 @@ export function createHttp({ view, authority, desk, onAudit, allowedHosts, log }
     fastify,
     server: fastify.server,
     listen: (at) => listen(fastify, at),
+    renew: (files) => (fastify.server as TlsServer).setSecureContext(files),
     close: () => fastify.close(),
   };
+}
+
+/** Options of Node's own server: bounds, and certificates. A client that shows none, where one is wanted, does not get past the handshake. */
+function serverOptions(tls: TlsFiles | null): object {
+  const bounds = { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: REQUEST_TIMEOUT_MS };
+  if (tls === null) return { http: bounds };
+  return { https: { ...bounds, ...tls, minVersion: 'TLSv1.2', requestCert: tls.ca !== undefined } };
 }
 
 function answerError(error: unknown, reply: FastifyReply): HttpError {

@@ -5,3 +5,4 @@ export * from './kinds.js';
 export * from './load.js';
 export * from './markdown.js';
 export * from './table.js';
+export * from './tls.js';

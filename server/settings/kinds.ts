@@ -14,6 +14,7 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 /** What a setting of each kind holds once it is parsed. */
 export interface KindValues {
   readonly path: string;
+  readonly file: string | null;
   readonly host: string;
   readonly url: string;
   readonly name: string;
@@ -65,9 +66,15 @@ const FLAG_WORDS: ReadonlyMap<unknown, boolean> = new Map<unknown, boolean>([
 export const KINDS: { readonly [K in Kind]: KindRow<KindValues[K]> } = {
   path: {
     placeholder: 'path',
-    parse: (raw) => matching(raw, (text) => text.length > 0 && text.length <= 4_096 && !text.includes('\0')),
+    parse: (raw) => matching(raw, isPath),
     allowed: () => 'a path of 1-4096 characters',
     show: (value) => value,
+  },
+  file: {
+    placeholder: 'path',
+    parse: (raw) => matching(raw, isPath),
+    allowed: () => 'a path of 1-4096 characters',
+    show: (value) => value ?? 'none',
   },
   host: {
     placeholder: 'address',
@@ -137,6 +144,10 @@ export const KINDS: { readonly [K in Kind]: KindRow<KindValues[K]> } = {
     show: (value) => (value.length === 0 ? 'none' : value.join(',')),
   },
 };
+
+function isPath(text: string): boolean {
+  return text.length > 0 && text.length <= 4_096 && !text.includes('\0');
+}
 
 function matching(raw: unknown, isAllowed: (text: string) => boolean): string | undefined {
   return typeof raw === 'string' && isAllowed(raw) ? raw : undefined;

@@ -79,6 +79,24 @@ export const SETTINGS = {
     fallback: false,
     text: 'Allow listening beyond loopback without a token: whoever reaches the port may do anything.',
   },
+  tlsCert: {
+    kind: 'file',
+    scopes: BOTH,
+    fallback: null,
+    text: 'PEM file of the certificate to show, with those between it and its authority. A broker that has one speaks TLS only (wss: and https:).',
+  },
+  tlsKey: {
+    kind: 'file',
+    scopes: BOTH,
+    fallback: null,
+    text: 'PEM file of the key of --tls-cert.',
+  },
+  tlsCa: {
+    kind: 'file',
+    scopes: BOTH,
+    fallback: null,
+    text: 'PEM file of authorities to trust. A broker that has it wants a certificate of every client; others trust these instead of those of the system.',
+  },
   allowHosts: {
     kind: 'hosts',
     scopes: BROKER,

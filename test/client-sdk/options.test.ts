@@ -16,6 +16,7 @@ describe('options of connect', () => {
   test('have defaults', () => {
     expect(parse({})).toEqual({
       token: null,
+      tls: null,
       namespace: 'default',
       name: null,
       version: null,

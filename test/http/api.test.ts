@@ -7,7 +7,7 @@ let view: FakeView;
 let http: Http;
 beforeEach(() => {
   view = new FakeView();
-  http = createHttp({ view, ...doorOf(), allowedHosts: null });
+  http = createHttp({ view, ...doorOf(), allowedHosts: null, tls: null });
 });
 afterEach(() => http.close());
 

@@ -9,7 +9,7 @@ let nowMs: number;
 
 function open(options: { token?: string | null; allowedHosts?: readonly string[] | null } = {}) {
   const { token = TOKEN, allowedHosts = null } = options;
-  http = createHttp({ view: new FakeView(), ...doorOf(token, () => nowMs), allowedHosts });
+  http = createHttp({ view: new FakeView(), ...doorOf(token, () => nowMs), allowedHosts, tls: null });
 }
 
 beforeEach(() => {

@@ -8,7 +8,7 @@ import { FakeView } from './fake-view.js';
 
 let http: Http;
 beforeEach(() => {
-  http = createHttp({ view: new FakeView(), ...doorOf(), allowedHosts: null });
+  http = createHttp({ view: new FakeView(), ...doorOf(), allowedHosts: null, tls: null });
 });
 afterEach(() => http.close());
 
@@ -32,7 +32,7 @@ describe('http', () => {
 
   test('says ADDRESS_IN_USE for a port that is taken', async () => {
     const { port } = await http.listen({ host: '127.0.0.1', port: 0 });
-    const other = createHttp({ view: new FakeView(), ...doorOf(), allowedHosts: null });
+    const other = createHttp({ view: new FakeView(), ...doorOf(), allowedHosts: null, tls: null });
     const failure = await other.listen({ host: '127.0.0.1', port }).catch((error: unknown) => error);
     await other.close();
     expect(failure).toBeInstanceOf(LovageError);

@@ -48,6 +48,9 @@ describe('settings', () => {
       dataDir: './lovage-data',
       memory: false,
       sync: 'always',
+      tlsCert: null,
+      tlsKey: null,
+      tlsCa: null,
       token: null,
       insecure: false,
       allowHosts: [],
@@ -69,6 +72,9 @@ describe('settings', () => {
     const variables = { LOVAGE_URL: 'wss://broker.example', LOVAGE_TOKEN: 't', LOVAGE_PORT: 'not looked at' };
     expect(loadSettings('client', { flags: {}, variables })).toEqual({
       url: 'wss://broker.example',
+      tlsCert: null,
+      tlsKey: null,
+      tlsCa: null,
       namespace: 'default',
       token: 't',
     });
