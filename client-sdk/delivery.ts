@@ -10,12 +10,19 @@
  *
  * There is one object for each message, so its fields are plain (a `#field` costs at construction) and what is rarely asked for is made when asked.
  */
-import { CONTENT_TYPES, decodeValue, LIMITS, type LovageError, type WireDelivery } from '@lovage/protocol';
+import {
+  CONTENT_TYPES,
+  decodeValue,
+  LIMITS,
+  type LovageError,
+  readDeadLetters,
+  type WireDelivery,
+} from '@lovage/protocol';
 import { invalidArgument } from './errors.js';
 
 /** How `nack` returns a delivery. */
 export interface NackOptions {
-  /** true (default): back to its old place in the queue. false: dropped. */
+  /** true (default): back to its old place in the queue. false: to the queue's dead letter queue, or dropped if it has none. */
   readonly requeue?: boolean | undefined;
   /** ms before it is delivered again, 0-315,360,000,000. Default: the queue's backoff, which doubles with each attempt. */
   readonly delayMs?: number | undefined;
@@ -35,7 +42,11 @@ export interface Delivery {
   readonly attempt: number;
   /** True if the message was with a consumer before, started or not. */
   readonly redelivered: boolean;
-  /** The publisher's headers, decoded when first asked for; empty if there are none. Throws BAD_FRAME if they cannot be decoded. */
+  /**
+   * The publisher's headers, decoded when first asked for; empty if there are none. Throws BAD_FRAME if they cannot be decoded. A message that was a dead
+   * letter has `x-death` among them: which queues have given it up, `[{ queue, reason, time, count }, ...]`, oldest first (`reason` is `rejected`,
+   * `expired`, `limit` or `attempts`; `time` is ms since 1970, of the last time; `count` is of all times).
+   */
   readonly headers: Record<string, unknown>;
   readonly contentType: string | null;
   /** The bytes that were published: a view of the frame they came in. Copy them (`slice`) to keep a small body of a large frame. */
@@ -128,8 +139,9 @@ export class ActiveDelivery implements Delivery {
 
   get headers(): Record<string, unknown> {
     if (this.decodedHeaders === null) {
-      const { headers } = this.wire;
+      const { headers, history } = this.wire;
       this.decodedHeaders = headers === null ? {} : (decodeValue(headers) as Record<string, unknown>);
+      if (history !== null) this.decodedHeaders['x-death'] = deathsOf(history);
     }
     return this.decodedHeaders;
   }
@@ -166,6 +178,10 @@ export class ActiveDelivery implements Delivery {
     this.lossError ??= error;
     this.controller?.abort(this.lossError);
   }
+}
+
+function deathsOf(history: Uint8Array): { queue: string; reason: string; time: number; count: number }[] {
+  return readDeadLetters(history).map(({ queue, reason, timeMs, count }) => ({ queue, reason, time: timeMs, count }));
 }
 
 /** The return of a delivery whose handler failed: after the queue's backoff, with the error's text. */

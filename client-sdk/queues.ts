@@ -3,6 +3,7 @@ import {
   assertName,
   CLIENT_OPS,
   LIMITS,
+  parseGivenSettings,
   parseQueueSettings,
   type QueueInfo,
   type QueueSettings,
@@ -16,6 +17,8 @@ export interface DeclaredQueue {
   /** False if the queue was there. */
   readonly created: boolean;
   readonly settings: QueueSettings;
+  /** 1, and one more with each change of the settings. */
+  readonly version: number;
 }
 
 const PAGE = { min: 1, max: LIMITS.pageMax, fallback: LIMITS.pageMax } as const;
@@ -33,12 +36,19 @@ export class Queues {
 
   /**
    * Makes the queue unless it is there. Idempotent. Without `settings` a queue is taken as it is; with them (what is left out has its default) one
-   * that was declared otherwise rejects QUEUE_MISMATCH, with the settings that differ in `details.fields`. Rejects INVALID_ARGUMENT,
-   * TOO_MANY_QUEUES.
+   * that was declared otherwise rejects QUEUE_MISMATCH, with the settings that differ in `details.fields`. With `merge: true` the settings given are
+   * changed instead, at once and for what is in the queue already, and the others stay. Rejects INVALID_ARGUMENT, TOO_MANY_QUEUES.
    */
-  async declare(queue: string, settings?: Partial<QueueSettings>): Promise<DeclaredQueue> {
-    if (settings !== undefined) parseQueueSettings(settings);
-    return (await this.#send('declare', CLIENT_OPS.QUEUE_DECLARE, queue, true, settings ?? null)) as DeclaredQueue;
+  async declare(
+    queue: string,
+    settings?: Partial<QueueSettings>,
+    options: { merge?: boolean } = {},
+  ): Promise<DeclaredQueue> {
+    const isMerge = flag('merge', options.merge);
+    const given = settings === undefined ? null : parseGivenSettings(settings);
+    if (!isMerge) parseQueueSettings(given, queue);
+    const fields = isMerge ? [given, 'merge'] : [given];
+    return (await this.#send('declare', CLIENT_OPS.QUEUE_DECLARE, queue, true, ...fields)) as DeclaredQueue;
   }
 
   /**

@@ -65,6 +65,8 @@ export interface QueueInfo {
   readonly namespace: string;
   readonly isPaused: boolean;
   readonly settings: QueueSettings;
+  /** 1, and one more with each change of the settings. */
+  readonly version: number;
   /** Waiting to be delivered. */
   readonly ready: number;
   /** Waiting for their due time. */
@@ -85,6 +87,16 @@ export interface QueueInfo {
     readonly expired: number;
     readonly purged: number;
     readonly duplicates: number;
+    /** Given up and sent to the queue's `deadLetterQueue`. */
+    readonly deadLettered: number;
+    /** Dropped because of a limit of the queue. */
+    readonly evicted: number;
+    /** Dropped after as many attempts as the queue allows. */
+    readonly exhausted: number;
+    /** Come from another queue, as a dead letter or moved. */
+    readonly arrived: number;
+    /** Moved to another queue by hand. */
+    readonly moved: number;
   };
 }
 

@@ -3,10 +3,11 @@
  * DELIVER, many deliveries to one consumer.
  *
  *     [69, consumerId, [delivery...]]
- *     delivery = [tag, id, queueIndex, priority, attempt, redelivered, contentType|nil, headers|nil, body]
+ *     delivery = [tag, id, queueIndex, priority, attempt, redelivered, contentType|nil, headers|nil, body, dead letters?]
  *
  * Tags rise within a session. `queueIndex` counts in the consumer's own list of queues. `attempt` is 1 for the first handler that starts.
- * The last three fields are the published bytes as they came.
+ * `contentType`, `headers` and `body` are the published bytes as they came. The last field is there for a message that was a dead letter, see
+ * `dead-letters.ts`.
  */
 import type { FrameReader } from './frame-reader.js';
 import type { FrameWriter } from './frame-writer.js';
@@ -38,9 +39,12 @@ export interface DeliveryFields {
   readonly redelivered: boolean;
 }
 
-/** Everything of a delivery but its payload, which the caller appends: `contentType headers body` as they were published. */
-export function writeDeliveryHead(writer: FrameWriter, fields: DeliveryFields): void {
-  writer.arrayHeader(DELIVERY_FIELDS);
+/**
+ * Everything of a delivery but its payload, which the caller appends: `contentType headers body` as they were published. With `hasHistory` what
+ * `writeDeadLetters` writes follows the payload.
+ */
+export function writeDeliveryHead(writer: FrameWriter, fields: DeliveryFields, hasHistory = false): void {
+  writer.arrayHeader(hasHistory ? DELIVERY_FIELDS + 1 : DELIVERY_FIELDS);
   writer.uint(fields.tag);
   writer.uint(fields.id);
   writer.uint(fields.queueIndex);
@@ -49,11 +53,12 @@ export function writeDeliveryHead(writer: FrameWriter, fields: DeliveryFields): 
   writer.bool(fields.redelivered);
 }
 
-/** One delivery as the reader found it; `headers` are MessagePack bytes or null. Views lie in the frame. */
+/** One delivery as the reader found it; `headers` and `history` (see `readDeadLetters`) are MessagePack bytes or null. Views lie in the frame. */
 export interface WireDelivery extends DeliveryFields {
   readonly contentType: string | null;
   readonly headers: Uint8Array | null;
   readonly body: Uint8Array;
+  readonly history: Uint8Array | null;
 }
 
 /** Reads a DELIVER and hands over each delivery in order. Throws BAD_FRAME. */
@@ -85,13 +90,20 @@ function readDelivery(reader: FrameReader, lastContentType: string | null): Wire
   const contentType = reader.strOrNilLike(lastContentType, 'contentType', LIMITS.contentTypeLengthMax);
   const headers = readHeaders(reader);
   const body = reader.bin('body');
-  for (let extra = DELIVERY_FIELDS; extra < fields; extra++) reader.skip('an unknown field');
-  return { tag, id, queueIndex, priority, attempt, redelivered, contentType, headers, body };
+  const history = fields > DELIVERY_FIELDS ? readRaw(reader, 'dead letters') : null;
+  for (let extra = DELIVERY_FIELDS + 1; extra < fields; extra++) reader.skip('an unknown field');
+  return { tag, id, queueIndex, priority, attempt, redelivered, contentType, headers, body, history };
 }
 
 function readHeaders(reader: FrameReader): Uint8Array | null {
   const start = reader.position;
   if (reader.nil()) return null;
   reader.skipHeaders();
+  return reader.bytes.subarray(start, reader.position);
+}
+
+function readRaw(reader: FrameReader, what: string): Uint8Array {
+  const start = reader.position;
+  reader.skip(what);
   return reader.bytes.subarray(start, reader.position);
 }

@@ -35,6 +35,7 @@ export const ERRORS = {
   INVALID_ARGUMENT: { by: 'broker', close: null, text: 'a field has a value outside its range' },
   QUEUE_NOT_FOUND: { by: 'broker', close: null, text: 'there is no queue of this name' },
   QUEUE_MISMATCH: { by: 'broker', close: null, text: 'the queue exists with other settings' },
+  QUEUE_FULL: { by: 'broker', close: null, text: 'the queue holds as much as its settings allow' },
   QUEUE_NOT_EMPTY: { by: 'broker', close: null, text: 'the queue holds messages' },
   QUEUE_IN_USE: { by: 'broker', close: null, text: 'the queue has consumers' },
   QUEUE_EXCLUSIVE: {

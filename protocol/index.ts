@@ -1,6 +1,7 @@
 /** The language that clients and brokers speak: ops, frames, error codes, limits, names. No sockets, no clock. */
 export * from './access.js';
 export * from './control-frames.js';
+export * from './dead-letters.js';
 export * from './deliver-frame.js';
 export * from './errors.js';
 export * from './frame-reader.js';

@@ -55,6 +55,8 @@ export const LIMITS = {
   heartbeatMsMax: 600_000,
   /** Heartbeats that may be missed in a row; the session ends at this one. */
   heartbeatMisses: 2,
+  /** Entries in a message's history as a dead letter. */
+  deadLettersMax: 16,
   /** Names per page of a listing. */
   pageMax: 1_000,
   /** Patterns of a token for one right. */

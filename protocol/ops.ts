@@ -70,6 +70,10 @@ export const QUEUE_ORDERS = ['strict', 'weighted', 'fair'] as const;
 /** Which queue of several a consumer is served from: the first that has messages, by weight, or each in turn. */
 export type QueueOrder = (typeof QUEUE_ORDERS)[number];
 
+export const DECLARE_MODES = ['check', 'merge'] as const;
+/** What a declaration does with a queue that exists: `check` that it has these settings, or change those that are given (`merge`). */
+export type DeclareMode = (typeof DECLARE_MODES)[number];
+
 /** WebSocket subprotocol. */
 export const SUBPROTOCOL = 'lovage.v1';
 /** Content types that the SDK gives to bodies it encodes itself. Bytes have none (nil on the wire). */

@@ -66,7 +66,7 @@ class FilledJournal {
     const outlet = new Outlet({ flush: (bucket) => bucket.clear() }, () => undefined);
     const opening = { namespace: 'default', producer: null, resumeKey: null, lastTag: 0 } as const;
     const { session } = broker.open({ ...opening, type: 'open', key: 'micro' }, outlet);
-    broker.submit({ type: 'declare', session, request: 1, name: QUEUE, settings: null });
+    broker.submit({ type: 'declare', session, request: 1, name: QUEUE, settings: null, mode: 'check' });
     const frames = new PublishFrames(this.#seed);
     const batch = new PublishBatch();
     for (let done = 0; done < MESSAGES; done += FRAME_MESSAGES) {

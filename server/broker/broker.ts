@@ -9,7 +9,7 @@
  *                            submit ... gather the next ──────────────┘  release: confirms, deliveries, replies leave
  */
 import type { DeliveryFields, FrameWriter, QueueInfo } from '@lovage/protocol';
-import { DELIVERY_OVERHEAD_BYTES, writeDeliveryHead } from '@lovage/protocol';
+import { DELIVERY_OVERHEAD_BYTES, deadLettersBytes, writeDeadLetters, writeDeliveryHead } from '@lovage/protocol';
 import type { Command, OpenCommand } from '../engine/command.js';
 import type { Opened } from '../engine/effects.js';
 import type { Engine } from '../engine/engine.js';
@@ -145,7 +145,9 @@ export class Broker implements BatchOwner {
   /** Bytes that `writeDelivery` may write for a lease. */
   deliveryBytes(lease: number): number {
     const { table, leases } = this.engine.state;
-    return table.length[leases.slot[lease]!]! + DELIVERY_OVERHEAD_BYTES;
+    const slot = leases.slot[lease]!;
+    const bytes = table.length[slot]! + DELIVERY_OVERHEAD_BYTES;
+    return (table.flags[slot]! & FLAG.HISTORY) === 0 ? bytes : bytes + deadLettersBytes(table.historyOf(slot));
   }
 
   /** Whether a row of the lease table still is the lease of this serial number, with its message. */
@@ -170,7 +172,8 @@ export class Broker implements BatchOwner {
     fields.priority = table.priority[slot]!;
     fields.attempt = table.attempts[slot]! + 1;
     fields.redelivered = (table.flags[slot]! & FLAG.REDELIVERED) !== 0;
-    writeDeliveryHead(writer, fields);
+    const hasHistory = (table.flags[slot]! & FLAG.HISTORY) !== 0;
+    writeDeliveryHead(writer, fields, hasHistory);
     const length = table.length[slot]!;
     writer.ensure(length);
     const segment = table.segment[slot]!;
@@ -179,6 +182,7 @@ export class Broker implements BatchOwner {
       writer.bytes.set(table.memoryFrames.get(segment).subarray(offset, offset + length), writer.length);
     else this.#journal.copyTo(segment, offset, length, writer.bytes, writer.length);
     writer.length += length;
+    if (hasHistory) writeDeadLetters(writer, table.historyOf(slot));
     this.engine.sent(lease);
   }
 

@@ -5,7 +5,7 @@
  *     head   [timeMs, nextId, nextSession, [bytes of part 0, bytes of part 1, ...]]
  *     part   [kind, [row...]]
  *     kind   row
- *      0     [index, namespace, name, settings, isPaused]                        a queue
+ *      0     [index, namespace, name, settings, isPaused, version?]              a queue
  *      1     [index, key, id, timeMs]                                            a dedup key of the queue of that index, oldest first
  *      2     [session, key, namespace, producer|nil]
  *      3     [namespace, name, lastSeq, confirmedSeq, usedMs, [seq, count, id, ...]]      a producer
@@ -13,7 +13,7 @@
  *
  * How to change this: add fields to the end of a row or of the head, or a new kind. Journals of older versions must stay readable.
  */
-import { decodeValue, encodeValue, type QueueSettings } from '@lovage/protocol';
+import { decodeValue, encodeValue, type QueueSettings, withDefaults } from '@lovage/protocol';
 import type { Token } from '../engine/access.js';
 import type { CheckpointProducer, CheckpointQueue, CheckpointRecord, SessionRecord } from '../engine/record.js';
 import { tokenOf, tokenRow, tokenValues } from './token-codec.js';
@@ -49,8 +49,8 @@ class PartWriter {
 
 export function encodeCheckpoint(record: CheckpointRecord): { head: Uint8Array; body: Uint8Array } {
   const writer = new PartWriter();
-  for (const { index, namespace, name, settings, isPaused } of record.queues)
-    writer.add(KIND.QUEUE, [index, namespace, name, settings, isPaused]);
+  for (const { index, namespace, name, settings, isPaused, version } of record.queues)
+    writer.add(KIND.QUEUE, [index, namespace, name, settings, isPaused, version]);
   for (const { index, dedup } of record.queues)
     for (const [key, id, timeMs] of dedup) writer.add(KIND.DEDUP, [index, key, id, timeMs]);
   for (const { session, key, namespace, producer } of record.sessions)
@@ -72,8 +72,15 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
   const tokens: Token[] = [];
   const take: Record<number, (row: Row) => void> = {
     [KIND.QUEUE]: (row) => {
-      const [index, namespace, name, settings, isPaused] = row as [number, string, string, QueueSettings, boolean];
-      queues.set(index, { index, namespace, name, settings, isPaused, dedup: [] });
+      const [index, namespace, name, given, isPaused, version = 1] = row as [
+        number,
+        string,
+        string,
+        Partial<QueueSettings>,
+        boolean,
+        number?,
+      ];
+      queues.set(index, { index, namespace, name, settings: withDefaults(given), version, isPaused, dedup: [] });
     },
     [KIND.DEDUP]: (row) => {
       const [index, key, id, keyMs] = row as [number, string, number, number];

@@ -26,6 +26,8 @@ const DURABILITY_OF: Record<SyncClass, number> = {
   memory: DURABILITY.indexOf('memory'),
 };
 const MEMORY = DURABILITY.indexOf('memory');
+/** A message with one of these was out before, or in another queue. */
+const BEEN_ELSEWHERE = FLAG.REDELIVERED | FLAG.TRANSFERRED;
 
 /** Is told at once, not when it is on the disk: whoever has to go, goes. */
 export type AccessWatcher = Pick<EffectSink, 'revoked' | 'accessClosed'>;
@@ -212,13 +214,13 @@ export class EffectRouter implements EffectSink {
   }
 
   /**
-   * A delivery rests on its publish; one that was out before rests on how it came back, too; one that is settled by being sent rests on that
+   * A delivery rests on its publish; one that was out before, or in another queue, rests on how it came back, too; one that is settled by being sent rests on that
    * settlement, whose record follows.
    */
   #deliveryBucket(session: number, slot: number): Bucket | undefined {
     const { table } = this.#state;
     if (table.state[slot] === STATE.SENDING && !table.isMemory(slot)) return this.#gatheringBucket(session);
-    if ((table.flags[slot]! & FLAG.REDELIVERED) === 0) return this.#freshBucket(session, slot);
+    if ((table.flags[slot]! & BEEN_ELSEWHERE) === 0) return this.#freshBucket(session, slot);
     const bucket = this.#bucket(session);
     if (bucket !== undefined) bucket.hasReturned = true;
     return bucket;

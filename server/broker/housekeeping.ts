@@ -11,8 +11,9 @@ import type { Journal, ReplayedRecord } from '../journal/journal.js';
 import type { EffectRouter } from './effect-router.js';
 import { RecordReader } from './record-codec.js';
 
-/** Bytes of payload in one move record. */
+/** Bytes of payload in one move record, and messages: with its history as a dead letter a message has some 90 values, and a head two million at most. */
 const MOVE_BYTES = 256 * 1024;
+const MOVE_MESSAGES = 8_192;
 /**
  * The head is copied forward when more of the journal is dead than alive, and more than so many segments' worth. Copying sooner would buy disk with
  * time that publishes need: with priorities the messages of an old segment go in any order, and most of them would be gone soon anyway
@@ -140,6 +141,7 @@ export class Housekeeping {
     const payload = new Uint8Array(body.subarray(start, start + message.length));
     this.#copies.push({ id, segment, offset, payload });
     this.#copiedBytes += message.length;
+    if (this.#copies.length >= MOVE_MESSAGES) this.#stageCopies();
   }
 
   /** A message may have been settled or started since its bytes were read, so what is written of it is asked for now. */

@@ -12,21 +12,35 @@
  *      8    queue-delete  [index]
  *      9    queue-pause   [index, isPaused]
  *     10    ids           [below]
- *     11    move          [[id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumer, offset, length], ...]   payloads
+ *     11    move          [[id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumer, offset, length, history?], ...]   payloads
  *     12    checkpoint    [timeMs, nextId, nextSession, [bytes of each part]]        parts, see `checkpoint-codec.ts`
+ *     13    queue-settings  [timeMs, index, version, settings]
+ *     14    transfer      [timeMs, reason, [id, queue, expiryMs, ...]]
+ *
+ * `history` of a moved message is there if it was a dead letter: [[queue's name, reason, timeMs, count], ...].
  *     20    token         [id, name, role, namespace|nil, configure, write, read, expiresAt|nil, connectionsMax|nil, publishRateMax|nil, createdAt, hash]
  *     21    token-revoke  [id]
  *
  * How to change this: add fields to the end of a head, or a new type. A type's number is never used again, and journals of older versions
  * must stay readable.
  */
-import { decodeValue, encodeValue, FrameReader, PublishBatch, type QueueSettings } from '@lovage/protocol';
+import {
+  DEAD_LETTER_REASONS,
+  type DeadLetter,
+  decodeValue,
+  encodeValue,
+  FrameReader,
+  PublishBatch,
+  type QueueSettings,
+  withDefaults,
+} from '@lovage/protocol';
 import {
   type JournalRecord,
   type MovedMessage,
   type MoveRecord,
   type PublishRecord,
   SETTLE_REASONS,
+  TRANSFER_REASONS,
 } from '../engine/record.js';
 import type { ReplayedRecord } from '../journal/journal.js';
 import { decodeCheckpoint, encodeCheckpoint } from './checkpoint-codec.js';
@@ -45,6 +59,8 @@ export const RECORD_TYPES = {
   ids: 10,
   move: 11,
   checkpoint: 12,
+  'queue-settings': 13,
+  transfer: 14,
   token: 20,
   'token-revoke': 21,
 } as const satisfies Record<JournalRecord['type'], number>;
@@ -68,8 +84,10 @@ const HEADS: {
   return: (record) => [record.entries],
   queue: (record) => [record.timeMs, record.index, record.namespace, record.name, record.settings],
   'queue-delete': (record) => [record.index],
+  'queue-settings': (record) => [record.timeMs, record.index, record.version, record.settings],
   'queue-pause': (record) => [record.index, record.isPaused],
   ids: (record) => [record.below],
+  transfer: (record) => [record.timeMs, TRANSFER_REASONS.indexOf(record.reason), record.entries],
   token: (record) => tokenRow(record.token),
   'token-revoke': (record) => [record.id],
 };
@@ -105,8 +123,13 @@ export function encodeMoveHead(record: MoveRecord): Uint8Array {
       message.consumerId,
       message.offset,
       message.length,
+      ...(message.history.length === 0 ? [] : [message.history.map(historyFields)]),
     ]),
   );
+}
+
+function historyFields({ queue, reason, timeMs, count }: DeadLetter): readonly unknown[] {
+  return [queue, DEAD_LETTER_REASONS.indexOf(reason), timeMs, count];
 }
 
 /** Reads records back. One reader decodes one record at a time: the batch of a publish record is used again for the next. */
@@ -152,7 +175,15 @@ export class RecordReader {
           index: head[1] as number,
           namespace: head[2] as string,
           name: head[3] as string,
-          settings: head[4] as QueueSettings,
+          settings: withDefaults(head[4] as Partial<QueueSettings>),
+        };
+      case 'queue-settings':
+        return {
+          type,
+          timeMs: head[0] as number,
+          index: head[1] as number,
+          version: head[2] as number,
+          settings: withDefaults(head[3] as Partial<QueueSettings>),
         };
       case 'queue-delete':
         return { type, index: head[0] as number };
@@ -163,7 +194,7 @@ export class RecordReader {
       case 'move':
         return {
           type,
-          messages: (head as number[][]).map(movedMessage),
+          messages: (head as unknown[][]).map(movedMessage),
           body: replayed.body,
           segment: replayed.segment,
           offset: replayed.bodyOffset,
@@ -174,6 +205,13 @@ export class RecordReader {
         return { type, id: head[0] as string };
       case 'checkpoint':
         return decodeCheckpoint(head, replayed.body);
+      case 'transfer':
+        return {
+          type,
+          timeMs: head[0] as number,
+          reason: TRANSFER_REASONS[head[1] as number]!,
+          entries: head[2] as number[],
+        };
       default:
         return type satisfies never;
     }
@@ -196,7 +234,7 @@ export class RecordReader {
   }
 }
 
-function movedMessage(fields: number[]): MovedMessage {
+function movedMessage(fields: readonly unknown[]): MovedMessage {
   const [id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumerId, offset, length] = fields as [
     number,
     number,
@@ -210,7 +248,12 @@ function movedMessage(fields: number[]): MovedMessage {
     number,
     number,
   ];
-  return { id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumerId, offset, length };
+  const history = ((fields[11] ?? []) as [string, number, number, number][]).map(deadLetter);
+  return { id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumerId, offset, length, history };
+}
+
+function deadLetter([queue, reason, timeMs, count]: readonly [string, number, number, number]): DeadLetter {
+  return { queue, reason: DEAD_LETTER_REASONS[reason]!, timeMs, count };
 }
 
 /** The name of a type's number, or the number if it has none. */

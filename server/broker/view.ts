@@ -29,6 +29,11 @@ export interface Overview {
     readonly expired: number;
     readonly purged: number;
     readonly duplicates: number;
+    readonly deadLettered: number;
+    readonly evicted: number;
+    readonly exhausted: number;
+    readonly arrived: number;
+    readonly moved: number;
     readonly refused: number;
   };
   /** Per second, over the last ten seconds. */

@@ -1,11 +1,19 @@
 /** `lovage queues`: what queues there are, and what can be done to one. */
 import type { Client } from '@lovage/client';
-import { isName, LIMITS, QUEUE_SETTINGS, type QueueInfo, type QueueSettings } from '@lovage/protocol';
-import type { Command } from 'commander';
+import {
+  isName,
+  LIMITS,
+  parseGivenSettings,
+  QUEUE_SETTING_NAMES,
+  QUEUE_SETTINGS,
+  type QueueInfo,
+  type QueueSettings,
+} from '@lovage/protocol';
+import { type Command, Option } from 'commander';
 import { showBytes } from '../settings/index.js';
 import { withClient } from './client.js';
 import { UsageError } from './failure.js';
-import { addSettings, integerOption, JSON_OPTION } from './options.js';
+import { addSettings, integerOption, JSON_OPTION, pairsOption } from './options.js';
 import { Output } from './output.js';
 import { textPairs, textTable } from './text-table.js';
 
@@ -20,6 +28,8 @@ interface QueueVerb {
   readonly description: string;
   /** Adds the verb's own options. */
   readonly options?: (command: Command) => void;
+  /** Refuses wrong flags before anything is connected. */
+  readonly check?: (flags: Flags) => unknown;
   readonly run: (client: Client, queue: string, flags: Flags) => Promise<Answer>;
 }
 
@@ -30,22 +40,33 @@ const SETTING_TEXTS: Readonly<Record<keyof QueueSettings, string>> = {
   backoffMsMax: 'wait at which the doubling stops',
   dedupWindowMs: 'how long a dedup key is remembered; 0 turns it off',
   dedupKeysMax: 'dedup keys remembered at a time',
+  deadLetterQueue: 'queue that gets what this one gives up; empty for none',
+  attemptsMax: 'attempts after which a message that comes back is given up; 0 for no bound',
+  messagesMax: 'messages in the queue, those at consumers included; 0 for no bound',
+  bytesMax: 'bytes of payload in the queue; 0 for no bound',
+  overflow: 'what happens to a message too many',
+  expiresAfterUnusedMs: 'time without consumers, declarations and publishes after which the queue goes; 0 for never',
+  singleActiveConsumer: 'one consumer gets everything while the others stand by',
 };
-const SETTING_KEYS = Object.keys(QUEUE_SETTINGS) as (keyof QueueSettings)[];
+
+const PLACEHOLDERS = { flag: 'true|false', choice: 'choice', name: 'queue' } as const;
 
 /** Verbs that take one queue. */
 const VERBS = {
   declare: {
-    description: 'make a queue; if there is one, check that it has the settings given',
+    description: 'make a queue; if there is one, check that it has the settings given, or change those',
     options: addQueueSettings,
+    check: givenSettings,
     run: async (client, queue, flags) => {
-      const settings = Object.fromEntries(
-        SETTING_KEYS.filter((key) => flags[key] !== undefined).map((key) => [key, flags[key]]),
-      );
+      const settings = givenSettings(flags);
       // Without settings a queue is taken as it is.
       const isGiven = Object.keys(settings).length > 0;
-      const declared = await client.queues.declare(queue, isGiven ? settings : undefined);
-      return done(`Queue ${queue} ${declared.created ? 'is made' : 'was there'}`, { queue, ...declared });
+      const declared = await client.queues.declare(queue, isGiven ? settings : undefined, {
+        merge: flags.merge === true,
+      });
+      const { created, version } = declared;
+      const now = flags.merge === true ? `has version ${version} of its settings` : 'was there';
+      return done(`Queue ${queue} ${created ? 'is made' : now}`, { queue, ...declared });
     },
   },
   inspect: {
@@ -105,6 +126,7 @@ export function addQueues(program: Command): void {
 async function runVerb(verb: QueueVerb, queue: string, flags: Flags): Promise<void> {
   if (!isName(queue))
     throw new UsageError(`Cannot use ${JSON.stringify(queue)} as queue: expected 1-200 of A-Z a-z 0-9 _ . : / -`);
+  verb.check?.(flags);
   const { value, text } = await withClient(flags, (client) => verb.run(client, queue, flags));
   await new Output(flags.json === true).print(value, text);
 }
@@ -137,16 +159,48 @@ async function* allQueues(client: Client): AsyncGenerator<QueueInfo> {
 }
 
 function addQueueSettings(command: Command): void {
-  for (const key of SETTING_KEYS) {
+  for (const key of QUEUE_SETTING_NAMES) {
+    const row = QUEUE_SETTINGS[key];
     const flag = key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    const unit = key.includes('Ms') ? 'ms' : 'number';
-    const text = `${SETTING_TEXTS[key]}, default ${QUEUE_SETTINGS[key].fallback}`;
-    command.addOption(integerOption(`--${flag} <${unit}>`, text, QUEUE_SETTINGS[key]));
+    const text = `${SETTING_TEXTS[key]}, default ${row.fallback ?? 'none'}`;
+    if (row.kind === 'integer') {
+      command.addOption(integerOption(`--${flag} <${key.includes('Ms') ? 'ms' : 'number'}>`, text, row));
+      continue;
+    }
+    const option = new Option(`--${flag} <${PLACEHOLDERS[row.kind]}>`, text);
+    if (row.kind === 'choice') option.choices(row.choices);
+    if (row.kind === 'flag') option.choices(['true', 'false']);
+    command.addOption(option);
+  }
+  command
+    .addOption(pairsOption('--set <name=value>', 'a setting by its name; may be repeated'))
+    .option('--merge', 'change the settings given and keep the others, instead of checking them');
+}
+
+/** The settings given, by a flag of their own or by `--set`. */
+function givenSettings(flags: Flags): Partial<QueueSettings> {
+  const texts: Record<string, unknown> = { ...(flags.set as Record<string, string> | undefined) };
+  for (const key of QUEUE_SETTING_NAMES) if (flags[key] !== undefined) texts[key] = flags[key];
+  const values = Object.entries(texts).map(([name, text]) => [name, settingValue(name, text)] as const);
+  try {
+    return parseGivenSettings(Object.fromEntries(values));
+  } catch (error) {
+    throw new UsageError((error as Error).message);
   }
 }
 
+/** A setting's text as its kind of value; what fits none is left for the check to refuse. */
+function settingValue(name: string, text: unknown): unknown {
+  if (!Object.hasOwn(QUEUE_SETTINGS, name) || typeof text !== 'string') return text;
+  const { kind } = QUEUE_SETTINGS[name as keyof QueueSettings];
+  if (kind === 'integer') return /^[0-9]{1,16}$/.test(text) ? Number(text) : text;
+  if (kind === 'flag') return text === 'true' || (text === 'false' ? false : text);
+  return kind === 'name' && text === '' ? null : text;
+}
+
 function infoText(info: QueueInfo): string {
-  const { name, namespace, isPaused, settings, totals, bytes, consumers, ready, delayed, leased, started } = info;
+  const { name, namespace, isPaused, settings, version, totals, bytes, consumers, ready, delayed, leased, started } =
+    info;
   return textPairs([
     ['queue', name],
     ['namespace', namespace],
@@ -155,7 +209,8 @@ function infoText(info: QueueInfo): string {
     ...Object.entries({ ready, delayed, leased, started }),
     ['bytes', showBytes(bytes)],
     ...Object.entries(totals).map(([key, count]) => [`total ${key}`, count] as const),
-    ...Object.entries(settings),
+    ['version', version],
+    ...QUEUE_SETTING_NAMES.map((key) => [key, settings[key] ?? 'none'] as const),
   ]);
 }
 

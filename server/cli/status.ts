@@ -61,6 +61,10 @@ function overviewText(overview: Overview, url: string): string {
       `${totals.dropped} dropped, ${totals.expired} expired, ${totals.purged} purged, ${totals.duplicates} duplicates`,
     ],
     [
+      '',
+      `${totals.deadLettered} dead-lettered, ${totals.evicted} evicted, ${totals.exhausted} exhausted, ${totals.moved} moved`,
+    ],
+    [
       'Per second',
       `${rateText(rates.published)} published, ${rateText(rates.delivered)} delivered, ${rateText(rates.acked)} acked`,
     ],

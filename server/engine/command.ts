@@ -2,7 +2,14 @@
  * What can be asked of the engine, one object a frame. Sessions are known by the number that `open` gave them; everything in a command has
  * been checked for its type and range, so the engine only decides whether it fits the state.
  */
-import type { ConsumeOptions, ErrorCode, PublishBatch, QueueSettings, TokenFields } from '@lovage/protocol';
+import type {
+  ConsumeOptions,
+  DeclareMode,
+  ErrorCode,
+  PublishBatch,
+  QueueSettings,
+  TokenFields,
+} from '@lovage/protocol';
 
 export type Command =
   | OpenCommand
@@ -95,8 +102,9 @@ export interface DeclareCommand {
   readonly session: number;
   readonly request: number;
   readonly name: string;
-  /** Null: any settings will do if the queue exists, defaults if not. */
-  readonly settings: QueueSettings | null;
+  /** Each is right for itself; the others have their defaults. Null: any settings will do if the queue exists, defaults if not. */
+  readonly settings: Partial<QueueSettings> | null;
+  readonly mode: DeclareMode;
 }
 
 export interface DeleteCommand {

@@ -1,7 +1,7 @@
 /** The dedup keys of one queue: each is remembered for the window, and at most so many at a time. Insertion order is the order of age. */
 export class DedupWindow {
-  readonly #windowMs: number;
-  readonly #keysMax: number;
+  #windowMs: number;
+  #keysMax: number;
   readonly #keys = new Map<string, { readonly id: number; readonly timeMs: number; readonly isMemory: boolean }>();
 
   constructor(windowMs: number, keysMax: number) {
@@ -25,6 +25,14 @@ export class DedupWindow {
     this.#keys.delete(key);
     this.#keys.set(key, { id, timeMs, isMemory });
     this.prune(timeMs);
+  }
+
+  /** Other bounds from now on. What the old window has let go by now is not known again in a longer one. */
+  resize(windowMs: number, keysMax: number, nowMs: number): void {
+    this.prune(nowMs);
+    this.#windowMs = windowMs;
+    this.#keysMax = keysMax;
+    this.prune(nowMs);
   }
 
   prune(nowMs: number): void {

@@ -5,17 +5,25 @@
 import type { QueueInfo } from '@lovage/protocol';
 import { Access } from './access.js';
 import type { Command } from './command.js';
+import { DeadLetters } from './dead-letters.js';
 import { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
+import { Limits } from './limits.js';
 import { STATE } from './message-table.js';
+import { Places } from './places.js';
 import { Publishing } from './publishing.js';
 import { addTotals, clearTotals, type QueueTotals } from './queue.js';
+import { QueueExpiry } from './queue-expiry.js';
+import { QueueRegistry } from './queue-registry.js';
 import { Queues } from './queues.js';
 import { Recall } from './recall.js';
 import type { CheckpointRecord, JournalRecord, MovedMessage } from './record.js';
 import { Restore } from './restore.js';
 import { Sessions } from './sessions.js';
+import { Settling } from './settling.js';
+import { SingleActive } from './single-active.js';
 import { ENGINE_DEFAULTS, type EngineOptions, EngineState } from './state.js';
+import { Transfers } from './transfers.js';
 
 /** Timers that one tick fires at most: some 2 ms of work. */
 const TIMERS_PER_TICK = 5_000;
@@ -28,7 +36,10 @@ export class Engine {
   /** Read by the broker when it sends; written here only. */
   readonly state: EngineState;
   readonly #recall: Recall;
+  readonly #limits: Limits;
+  readonly #expiry: QueueExpiry;
   readonly #deliveries: Deliveries;
+  readonly #settling: Settling;
   readonly #queues: Queues;
   readonly #publishing: Publishing;
   readonly #sessions: Sessions;
@@ -39,33 +50,49 @@ export class Engine {
 
   constructor(options: Partial<EngineOptions> = {}) {
     this.state = new EngineState({ ...ENGINE_DEFAULTS, ...options });
-    this.#recall = new Recall(this.state);
-    this.#deliveries = new Deliveries(this.state, this.#recall);
-    this.#queues = new Queues(this.state, this.#deliveries);
-    this.#publishing = new Publishing(this.state, this.#queues, this.#deliveries);
-    this.#sessions = new Sessions(this.state, this.#deliveries);
-    this.#access = new Access(this.state);
-    this.#restore = new Restore(this.state, this.#queues, this.#sessions, this.#publishing, this.#deliveries);
+    const { state } = this;
+    const places = new Places(state);
+    const registry = new QueueRegistry(state);
+    const transfers = new Transfers(state, places);
+    const deadLetters = new DeadLetters(state, places, transfers, registry);
+    const single = new SingleActive(state);
+    const recall = new Recall(state);
+    this.#limits = new Limits(state, places, deadLetters);
+    this.#recall = recall;
+    this.#expiry = new QueueExpiry(state);
+    this.#deliveries = new Deliveries(state, { places, transfers, deadLetters, limits: this.#limits, single, recall });
+    const deliveries = this.#deliveries;
+    this.#settling = new Settling(state, { places, deadLetters, single, deliveries });
+    this.#queues = new Queues(state, { places, registry, expiry: this.#expiry, single, deliveries });
+    this.#publishing = new Publishing(state, places, registry, this.#deliveries);
+    this.#sessions = new Sessions(state, deliveries, single, this.#expiry);
+    this.#access = new Access(state);
+    this.#restore = new Restore(state, {
+      places,
+      transfers,
+      registry,
+      queues: this.#queues,
+      sessions: this.#sessions,
+      publishing: this.#publishing,
+      deliveries: this.#deliveries,
+    });
     this.#handlers = this.#table();
   }
 
   /** Carries out a command. Never throws for a client's mistake: it emits a refusal. */
   apply(command: Command, nowMs: number, out: EffectSink): void {
     this.#clock(nowMs);
+    // What is due by now is done first, so that no command meets a message that has expired.
+    if (this.state.timers.next() <= this.state.nowMs) this.#fireTimers(out);
     (this.#handlers[command.type] as (command: Command, out: EffectSink) => void)(command, out);
   }
 
   /** Does what is due. Returns the ms of the next deadline: `nowMs` if more is due already, Infinity if nothing waits. */
   tick(nowMs: number, out: EffectSink): number {
     this.#clock(nowMs);
-    const { timers } = this.state;
-    for (let fired = 0; fired < TIMERS_PER_TICK && timers.next() <= this.state.nowMs; fired++) {
-      const timer = timers.pop();
-      if (timer % 2 === 0) this.#deliveries.due(timer / 2);
-      else this.#deliveries.expire((timer - 1) / 2, out);
-    }
-    this.#deliveries.flow(out);
+    this.#fireTimers(out);
     this.#sessions.expire(out);
+    this.#queues.expire(out);
     this.#queues.sweep(out);
     this.#recall.look(out);
     if (this.state.nowMs >= this.#pruneAtMs) {
@@ -77,14 +104,14 @@ export class Engine {
 
   /** ms of the next thing that is due: now if a purge has slices left, Infinity if nothing waits. */
   nextDeadline(): number {
-    return this.#queues.isSweeping
-      ? this.state.nowMs
-      : Math.min(this.state.timers.next(), this.#sessions.nextDeadline(), this.#recall.next());
+    if (this.isSweeping) return this.state.nowMs;
+    const { timers } = this.state;
+    return Math.min(timers.next(), this.#sessions.nextDeadline(), this.#recall.next(), this.#expiry.next());
   }
 
-  /** True while a purge or a delete goes on in the background: `tick` wants to be called without waiting. */
+  /** True while a purge, a delete or evictions go on in the background: `tick` wants to be called without waiting. */
   get isSweeping(): boolean {
-    return this.#queues.isSweeping;
+    return this.#queues.isSweeping || this.#limits.isBusy;
   }
 
   /** Replays one record. Emits nothing. */
@@ -97,7 +124,7 @@ export class Engine {
     this.state.producers.prune(this.state.nowMs);
     this.#clock(nowMs);
     this.state.producers.awaitReturn(this.state.nowMs);
-    this.#queues.findFreeIndexes();
+    this.#queues.recovered();
     for (const queue of this.state.queues) if (queue !== undefined) clearTotals(queue.totals);
     this.#sessions.awaitResume();
     this.#deliveries.markRedelivered();
@@ -127,6 +154,7 @@ export class Engine {
         namespace: queue.namespace,
         name: queue.name,
         settings: queue.settings,
+        version: queue.version,
         isPaused: queue.isPaused,
         dedup: queue.dedup.entries(state.nowMs),
       })),
@@ -172,6 +200,7 @@ export class Engine {
       tag: lease < 0 ? 0 : leases.tag[lease]!,
       consumerId: consumer?.id ?? 0,
       length: table.length[slot]!,
+      history: table.historyOf(slot),
     };
   }
 
@@ -221,9 +250,20 @@ export class Engine {
     if (nowMs > this.state.nowMs) this.state.nowMs = nowMs;
   }
 
+  /** Messages that are due, or have expired, up to so many. */
+  #fireTimers(out: EffectSink): void {
+    const { timers } = this.state;
+    for (let fired = 0; fired < TIMERS_PER_TICK && timers.next() <= this.state.nowMs; fired++) {
+      const timer = timers.pop();
+      if (timer % 2 === 0) this.#deliveries.due(timer / 2);
+      else this.#deliveries.expire((timer - 1) / 2, out);
+    }
+    this.#deliveries.flow(out);
+  }
+
   #table(): Handlers {
     const sessions = this.#sessions;
-    const deliveries = this.#deliveries;
+    const settling = this.#settling;
     const queues = this.#queues;
     return {
       open: (command, out) => sessions.open(command, out),
@@ -233,10 +273,10 @@ export class Engine {
       consume: (command, out) => sessions.consume(command, out),
       cancel: (command, out) => sessions.cancel(command, out),
       prefetch: (command, out) => sessions.prefetch(command, out),
-      start: (command, out) => deliveries.start(command, out),
-      ack: (command, out) => deliveries.ack(command, out),
-      nack: (command, out) => deliveries.nack(command, out),
-      release: (command, out) => deliveries.release(command, out),
+      start: (command, out) => settling.start(command, out),
+      ack: (command, out) => settling.ack(command, out),
+      nack: (command, out) => settling.nack(command, out),
+      release: (command, out) => settling.release(command, out),
       drained: (command, out) => sessions.drained(this.state.session(command.session), command.bytes, out),
       declare: (command, out) => queues.declare(command, out),
       delete: (command, out) => queues.delete(command, out),

@@ -10,6 +10,8 @@
  * `next` and `prev` mean what the state says: neighbours in a list (READY, DELAYED), the place in a heap (RETURNED, in `prev`), the lease
  * (LEASED, STARTED, SENDING, in `prev`), the next free slot (FREE, in `next`).
  */
+
+import type { DeadLetter } from '@lovage/protocol';
 import { FrameStore } from '../collections/frame-store.js';
 import { SegmentUsage } from '../collections/segment-usage.js';
 import { SparseIndex } from '../collections/sparse-index.js';
@@ -34,7 +36,13 @@ export const FLAG = {
   REDELIVERED: 1,
   /** Not in the journal. */
   MEMORY: 2,
+  /** It came from another queue: its delivery rests on more than its publish. */
+  TRANSFERRED: 4,
+  /** It has a history as a dead letter. */
+  HISTORY: 8,
 } as const;
+
+const NO_HISTORY: readonly DeadLetter[] = [];
 
 export class MessageTable {
   readonly capacity: number;
@@ -58,6 +66,8 @@ export class MessageTable {
   /** Frames of the messages that are not in the journal; their `segment` is the frame's number here. */
   readonly memoryFrames = new FrameStore();
   readonly #slots = new SparseIndex(10);
+  /** Of the few slots that have the flag HISTORY. */
+  readonly #histories = new Map<number, readonly DeadLetter[]>();
   #freeHead = -1;
   #neverUsed = 0;
 
@@ -125,6 +135,7 @@ export class MessageTable {
     this.#slots.delete(this.id[slot]!);
     if (this.isMemory(slot)) this.memoryFrames.release(this.segment[slot]!);
     else this.journalUsage.remove(this.segment[slot]!, this.length[slot]!);
+    if ((this.flags[slot]! & FLAG.HISTORY) !== 0) this.#histories.delete(slot);
     this.state[slot] = STATE.FREE;
     if (this.dueMs[slot] !== 0) this.dueMs[slot] = 0;
     if (this.expiryMs[slot] !== 0) this.expiryMs[slot] = 0;
@@ -144,6 +155,21 @@ export class MessageTable {
 
   isMemory(slot: number): boolean {
     return (this.flags[slot]! & FLAG.MEMORY) !== 0;
+  }
+
+  /** Which queues have given the message up, oldest first. */
+  historyOf(slot: number): readonly DeadLetter[] {
+    return (this.flags[slot]! & FLAG.HISTORY) === 0 ? NO_HISTORY : this.#histories.get(slot)!;
+  }
+
+  setHistory(slot: number, history: readonly DeadLetter[]): void {
+    if (history.length > 0) {
+      this.flags[slot]! |= FLAG.HISTORY;
+      this.#histories.set(slot, history);
+    } else if ((this.flags[slot]! & FLAG.HISTORY) !== 0) {
+      this.flags[slot]! &= ~FLAG.HISTORY;
+      this.#histories.delete(slot);
+    }
   }
 
   /** Calls `visit` with every live slot, in no particular order. */

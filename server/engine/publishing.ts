@@ -5,9 +5,10 @@ import type { PublishCommand, RefusedPublish } from './command.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { FLAG } from './message-table.js';
+import type { Places } from './places.js';
 import type { Producer } from './producers.js';
 import type { Queue } from './queue.js';
-import type { Queues } from './queues.js';
+import type { QueueRegistry } from './queue-registry.js';
 import type { PublishRecord } from './record.js';
 import type { Session } from './session.js';
 import type { EngineState } from './state.js';
@@ -17,7 +18,8 @@ const IDS_AHEAD = 65_536;
 
 export class Publishing {
   readonly #state: EngineState;
-  readonly #queues: Queues;
+  readonly #registry: QueueRegistry;
+  readonly #places: Places;
   readonly #deliveries: Deliveries;
   /** Queue of each target of the frame at hand. */
   readonly #targets: (Queue | null)[] = [];
@@ -25,13 +27,16 @@ export class Publishing {
   readonly #exceptions: number[] = [];
   /** What the door refuses of the frame at hand. */
   #refused: RefusedPublish | null = null;
+  /** What the frame at hand adds to the queues that refuse what is too many. */
+  readonly #claims = new Map<Queue, { messages: number; bytes: number }>();
   #idsReservedBelow = 0;
   /** Why publishes to the journal are refused now, null if they are not. Set by the broker. */
   refusal: ErrorCode | null = null;
 
-  constructor(state: EngineState, queues: Queues, deliveries: Deliveries) {
+  constructor(state: EngineState, places: Places, registry: QueueRegistry, deliveries: Deliveries) {
     this.#state = state;
-    this.#queues = queues;
+    this.#places = places;
+    this.#registry = registry;
     this.#deliveries = deliveries;
   }
 
@@ -94,7 +99,7 @@ export class Publishing {
         timers.setExpiry(slot, timeMs + lifeMs);
       }
       const delayMs = batch.delayMs[i]!;
-      if (delayMs > 0) this.#deliveries.delay(slot, queue, timeMs + delayMs);
+      if (delayMs > 0) this.#places.delay(slot, queue, timeMs + delayMs);
       else queue.ready.add(slot);
       if (batch.dedupKeys.size > 0) this.#rememberKey(queue, batch, i, baseId + i, timeMs, isMemory);
     }
@@ -140,7 +145,25 @@ export class Publishing {
     this.remember(record, session.producer, isMemory);
     if (this.#exceptions.length === 0) out.confirm(session.number, batch.firstSeq, batch.count, baseId, isMemory);
     else this.#confirmAround(session, batch, baseId, isMemory, out);
-    for (const queue of this.#targets) if (queue !== null) this.#deliveries.dispatch(queue, out);
+    this.#serve(out);
+  }
+
+  /** Hands out what has come to the targets, when those that hold too much by now have pushed it out. */
+  #serve(out: EffectSink): void {
+    const { touched, grown } = this.#places;
+    const { nowMs } = this.#state;
+    for (const queue of this.#targets) {
+      if (queue === null) continue;
+      queue.usedMs = nowMs;
+      if (queue.isEvicting) grown.add(queue);
+    }
+    if (grown.size === 0) {
+      for (const queue of this.#targets) if (queue !== null) this.#deliveries.dispatch(queue, out);
+      if (touched.size === 0) return;
+    } else {
+      for (const queue of this.#targets) if (queue !== null) touched.add(queue);
+    }
+    this.#deliveries.flow(out);
   }
 
   #insertInMemory(record: PublishRecord): void {
@@ -194,40 +217,54 @@ export class Publishing {
         continue;
       }
       let queue = this.#state.queue(namespace, name);
-      if (queue === null && declares) queue = this.#queues.create(namespace, name, defaultQueueSettings(), out);
+      if (queue === null && declares) queue = this.#registry.create(namespace, name, defaultQueueSettings(), out);
       targets.push(queue);
     }
   }
 
-  /** Fills `#exceptions`: messages whose queue is missing, that were taken before, or whose dedup key is in the window. */
+  /** Fills `#exceptions`: messages whose queue is missing or full, that were taken before, or whose dedup key is in the window. */
   #findExceptions(session: Session, batch: PublishBatch): void {
     const exceptions = this.#exceptions;
     exceptions.length = 0;
     const { producer } = session;
     const isResent = producer !== null && batch.firstSeq <= producer.lastSeq;
-    if (!isResent && batch.dedupKeys.size === 0 && !this.#targets.includes(null)) return;
+    if (!isResent && batch.dedupKeys.size === 0 && !this.#targets.some(mayRefuse)) return;
     const keysInFrame = new Map<string, number>();
+    this.#claims.clear();
     for (let i = 0; i < batch.count; i++) {
       const queue = this.#targets[batch.target[i]!]!;
       const taken = isResent ? producer.idOf(batch.firstSeq + i) : 0;
       if (taken !== 0) exceptions.push(i, taken);
       else if (queue === null) exceptions.push(i, 0);
-      else this.#findDuplicate(queue, batch, i, keysInFrame);
+      else this.#findException(queue, batch, i, keysInFrame);
     }
   }
 
-  #findDuplicate(queue: Queue, batch: PublishBatch, i: number, keysInFrame: Map<string, number>): void {
-    const key = batch.dedupKeys.get(i);
-    if (key === undefined || queue.settings.dedupWindowMs === 0) return;
+  /** A duplicate, or too many for its queue. */
+  #findException(queue: Queue, batch: PublishBatch, i: number, keysInFrame: Map<string, number>): void {
+    const key = queue.settings.dedupWindowMs === 0 ? undefined : batch.dedupKeys.get(i);
     const nameInFrame = `${queue.index} ${key}`;
-    const inFrame = keysInFrame.get(nameInFrame);
-    const id = inFrame === undefined ? queue.dedup.find(key, this.#state.nowMs) : this.#state.nextId + inFrame;
-    if (id === 0) {
-      keysInFrame.set(nameInFrame, i);
-      return;
+    if (key !== undefined) {
+      const inFrame = keysInFrame.get(nameInFrame);
+      const id = inFrame === undefined ? queue.dedup.find(key, this.#state.nowMs) : this.#state.nextId + inFrame;
+      if (id !== 0) {
+        queue.totals.duplicates++;
+        this.#exceptions.push(i, id);
+        return;
+      }
     }
-    queue.totals.duplicates++;
-    this.#exceptions.push(i, id);
+    if (queue.isRefusing && !this.#claim(queue, batch.payloadLength[i]!)) this.#exceptions.push(i, 0);
+    else if (key !== undefined) keysInFrame.set(nameInFrame, i);
+  }
+
+  /** Takes room in a queue for one more message of the frame; false if there is none. */
+  #claim(queue: Queue, bytes: number): boolean {
+    const claim = this.#claims.get(queue) ?? { messages: 0, bytes: 0 };
+    if (!queue.fits(claim.messages + 1, claim.bytes + bytes)) return false;
+    claim.messages++;
+    claim.bytes += bytes;
+    this.#claims.set(queue, claim);
+    return true;
   }
 
   #rememberKey(queue: Queue, batch: PublishBatch, i: number, id: number, timeMs: number, isMemory: boolean): void {
@@ -252,16 +289,25 @@ export class Publishing {
     for (let e = 0; e < exceptions.length; e += 2) {
       const seq = batch.firstSeq + exceptions[e]!;
       const id = exceptions[e + 1]!;
-      if (id === 0) this.#rejectOne(session, seq, batch.targets[batch.target[exceptions[e]!]!]!, out);
+      if (id === 0) this.#rejectOne(session, batch, exceptions[e]!, out);
       else if (producer !== null && producer.idOf(seq) === id) out.confirm(session.number, seq, 1, id, isMemory);
       else out.duplicate(session.number, seq, id, isMemory);
     }
   }
 
-  #rejectOne(session: Session, seq: number, target: string, out: EffectSink): void {
+  /** What was not taken and was no duplicate is refused by the door, or has no queue, or a full one. */
+  #rejectOne({ number }: Session, batch: PublishBatch, i: number, out: EffectSink): void {
     const refused = this.#refused;
-    if (refused?.targets?.has(target)) out.reject(session.number, seq, 1, refused.code, refused.message);
-    else out.reject(session.number, seq, 1, 'QUEUE_NOT_FOUND', `Cannot publish: queue "${target}" does not exist`);
+    const queue = this.#targets[batch.target[i]!]!;
+    const name = batch.targets[batch.target[i]!]!;
+    const seq = batch.firstSeq + i;
+    if (refused?.targets?.has(name)) return out.reject(number, seq, 1, refused.code, refused.message);
+    if (queue === null)
+      return out.reject(number, seq, 1, 'QUEUE_NOT_FOUND', `Cannot publish: queue "${name}" does not exist`);
+    const { messagesMax, bytesMax } = queue.settings;
+    const room = [messagesMax > 0 ? `${messagesMax} messages` : '', bytesMax > 0 ? `${bytesMax} bytes` : ''];
+    const message = `Cannot publish: queue "${name}" is full, expected room within ${room.filter(Boolean).join(' and ')}`;
+    out.reject(number, seq, 1, 'QUEUE_FULL', message);
   }
 
   #reserveIds(out: EffectSink): void {
@@ -269,4 +315,9 @@ export class Publishing {
     this.#idsReservedBelow = this.#state.nextId + IDS_AHEAD;
     out.record({ type: 'ids', below: this.#idsReservedBelow });
   }
+}
+
+/** Whether a message to this target may be refused. */
+function mayRefuse(queue: Queue | null): boolean {
+  return queue === null || queue.isRefusing;
 }

@@ -9,7 +9,21 @@ import { Rotation } from './rotation.js';
 export type QueueTotals = { -readonly [K in keyof QueueInfo['totals']]: number };
 
 export function noTotals(): QueueTotals {
-  return { published: 0, delivered: 0, acked: 0, returned: 0, dropped: 0, expired: 0, purged: 0, duplicates: 0 };
+  return {
+    published: 0,
+    delivered: 0,
+    acked: 0,
+    returned: 0,
+    dropped: 0,
+    expired: 0,
+    purged: 0,
+    duplicates: 0,
+    deadLettered: 0,
+    evicted: 0,
+    exhausted: 0,
+    arrived: 0,
+    moved: 0,
+  };
 }
 
 /** Starts counting anew: totals are of one run of the broker. */
@@ -25,14 +39,29 @@ export class Queue {
   readonly index: number;
   readonly namespace: string;
   readonly name: string;
-  readonly settings: QueueSettings;
+  /** Changed by `configure` only. */
+  settings: QueueSettings;
+  /** 1, and one more with each change of the settings. */
+  version = 1;
   readonly ready: ReadyIndex;
   readonly rotation = new Rotation();
   readonly dedup: DedupWindow;
   /** Every attachment, marked or not. */
   readonly attachments = new Set<Attachment>();
   exclusive: Consumer | null = null;
+  /** Who is served, of a queue with a single active consumer; see `single-active.ts`. */
+  active: Attachment | null = null;
   isPaused = false;
+  /** Its name is free already, and what is left in it goes slice by slice. */
+  isDeleted = false;
+  /** ms of its last use, see `queue-expiry.ts`. */
+  usedMs = 0;
+  // What the settings mean for the hot path: a queue of default settings has none of these.
+  /** It refuses publishes beyond a bound. */
+  isRefusing = false;
+  /** It pushes messages out beyond a bound. */
+  isEvicting = false;
+  isSingle = false;
   /** A purge removes slice by slice what waits with an id below this; nothing is delivered meanwhile. 0: no purge. */
   purgeBelowId = 0;
   /** Head of the list of delayed messages, through `next` and `prev`. */
@@ -42,16 +71,7 @@ export class Queue {
   started = 0;
   /** Bytes of all messages of the queue, waiting and unsettled. */
   bytes = 0;
-  readonly totals = {
-    published: 0,
-    delivered: 0,
-    acked: 0,
-    returned: 0,
-    dropped: 0,
-    expired: 0,
-    purged: 0,
-    duplicates: 0,
-  };
+  readonly totals = noTotals();
 
   constructor(index: number, namespace: string, name: string, settings: QueueSettings, table: MessageTable) {
     this.index = index;
@@ -60,11 +80,33 @@ export class Queue {
     this.settings = settings;
     this.ready = new ReadyIndex(table);
     this.dedup = new DedupWindow(settings.dedupWindowMs, settings.dedupKeysMax);
+    this.#derive();
+  }
+
+  /** Takes new settings, live or on replay. */
+  configure(settings: QueueSettings, version: number, nowMs: number): void {
+    this.settings = settings;
+    this.version = version;
+    this.dedup.resize(settings.dedupWindowMs, settings.dedupKeysMax, nowMs);
+    this.#derive();
   }
 
   /** Messages of the queue, waiting and unsettled. */
   get size(): number {
     return this.ready.size + this.delayed + this.leased + this.started;
+  }
+
+  /** Whether it holds more than it may and has to push something out. */
+  get isTooFull(): boolean {
+    return this.isEvicting && !this.fits(0, 0);
+  }
+
+  /** Whether so many more messages and bytes are within its bounds. */
+  fits(messages: number, bytes: number): boolean {
+    const { messagesMax, bytesMax } = this.settings;
+    return (
+      (messagesMax === 0 || this.size + messages <= messagesMax) && (bytesMax === 0 || this.bytes + bytes <= bytesMax)
+    );
   }
 
   get isDeliverable(): boolean {
@@ -77,6 +119,7 @@ export class Queue {
       namespace: this.namespace,
       isPaused: this.isPaused,
       settings: { ...this.settings },
+      version: this.version,
       ready: this.ready.size,
       delayed: this.delayed,
       leased: this.leased,
@@ -85,6 +128,14 @@ export class Queue {
       consumers: this.attachments.size,
       totals: { ...this.totals },
     };
+  }
+
+  #derive(): void {
+    const { messagesMax, bytesMax, overflow, singleActiveConsumer } = this.settings;
+    const isBounded = messagesMax > 0 || bytesMax > 0;
+    this.isRefusing = isBounded && overflow === 'reject-publish';
+    this.isEvicting = isBounded && overflow !== 'reject-publish';
+    this.isSingle = singleActiveConsumer;
   }
 }
 

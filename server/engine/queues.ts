@@ -1,10 +1,11 @@
 /** Queues come, go, are emptied and held: everything about them but the messages' way through. */
 import {
+  defaultQueueSettings,
   differingSettings,
   type ErrorCode,
-  parseQueueSettings,
   type QueueInfo,
   type QueueSettings,
+  settingsConflict,
 } from '@lovage/protocol';
 import type { DeclareCommand, DeleteCommand, QueueCommand } from './command.js';
 import type { Attachment, Consumer } from './consumer.js';
@@ -12,7 +13,11 @@ import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { IdRuns } from './id-runs.js';
 import { STATE } from './message-table.js';
-import { addTotals, Queue } from './queue.js';
+import type { Places } from './places.js';
+import type { Queue } from './queue.js';
+import type { QueueExpiry } from './queue-expiry.js';
+import type { QueueRegistry } from './queue-registry.js';
+import type { SingleActive } from './single-active.js';
 import type { EngineState } from './state.js';
 
 /** Messages removed at a time by a purge or a delete: some 2 ms of work. */
@@ -28,16 +33,32 @@ interface Sweep {
   removed: number;
 }
 
+/** The parts of the engine that queues work with. */
+export interface QueueParts {
+  readonly places: Places;
+  readonly registry: QueueRegistry;
+  readonly expiry: QueueExpiry;
+  readonly single: SingleActive;
+  readonly deliveries: Deliveries;
+}
+
 export class Queues {
   readonly #state: EngineState;
+  readonly #places: Places;
+  readonly #registry: QueueRegistry;
+  readonly #expiry: QueueExpiry;
+  readonly #single: SingleActive;
   readonly #deliveries: Deliveries;
   readonly #sweeps: Sweep[] = [];
-  readonly #freeIndexes: number[] = [];
   readonly #purged = new IdRuns();
 
-  constructor(state: EngineState, deliveries: Deliveries) {
+  constructor(state: EngineState, parts: QueueParts) {
     this.#state = state;
-    this.#deliveries = deliveries;
+    this.#places = parts.places;
+    this.#registry = parts.registry;
+    this.#expiry = parts.expiry;
+    this.#single = parts.single;
+    this.#deliveries = parts.deliveries;
   }
 
   /** True while a purge or a delete has slices left. */
@@ -45,43 +66,26 @@ export class Queues {
     return this.#sweeps.length > 0;
   }
 
-  /** Makes a queue and writes its record; null when there are too many. */
-  create(namespace: string, name: string, settings: QueueSettings, out: EffectSink): Queue | null {
-    if (this.#state.queuesByName.size >= this.#state.options.queuesMax) return null;
-    const index = this.#freeIndexes.pop() ?? this.#state.queues.length;
-    const queue = this.put(index, namespace, name, settings);
-    out.record({ type: 'queue', timeMs: this.#state.nowMs, index, namespace, name, settings });
-    return queue;
-  }
-
-  /** Puts a queue at an index, live or on replay. */
-  put(index: number, namespace: string, name: string, settings: QueueSettings): Queue {
-    const queue = new Queue(index, namespace, name, settings, this.#state.table);
-    const { queues, queuesByName } = this.#state;
-    while (queues.length < index) queues.push(undefined);
-    queues[index] = queue;
-    queuesByName.set(`${namespace} ${name}`, queue);
-    return queue;
-  }
-
-  /** After replay: which indexes are free is known only now. */
-  findFreeIndexes(): void {
-    this.#freeIndexes.length = 0;
-    const { queues } = this.#state;
-    for (let i = queues.length - 1; i >= 0; i--) if (queues[i] === undefined) this.#freeIndexes.push(i);
-  }
-
   declare(command: DeclareCommand, out: EffectSink): void {
     const { namespace } = this.#state.session(command.session);
     const queue = this.#state.queue(namespace, command.name);
-    if (queue === null) return this.#declareNew(namespace, command, out);
-    const differing = command.settings === null ? [] : differingSettings(queue.settings, command.settings);
-    if (differing.length > 0) {
+    const base = queue !== null && command.mode === 'merge' ? queue.settings : defaultQueueSettings();
+    const settings = { ...base, ...command.settings };
+    const conflict = settingsConflict(settings, command.name);
+    if (conflict !== null) {
+      const { code, message, details = null } = conflict;
+      return out.fail(command.session, command.request, code, message, details);
+    }
+    if (queue === null) return this.#declareNew(namespace, command, settings, out);
+    const differing = command.settings === null ? [] : differingSettings(queue.settings, settings);
+    if (differing.length > 0 && command.mode === 'check') {
       const told = differing.map((name) => `${name} is ${queue.settings[name]}`).join(', ');
       const message = `Cannot declare queue "${queue.name}": ${told}, expected the settings of the first declaration`;
       return out.fail(command.session, command.request, 'QUEUE_MISMATCH', message, { fields: differing });
     }
-    out.reply(command.session, command.request, { created: false, settings: { ...queue.settings } });
+    if (differing.length > 0) this.#change(queue, settings, out);
+    queue.usedMs = this.#state.nowMs;
+    this.#replyDeclared(command, queue, false, out);
   }
 
   delete(command: DeleteCommand, out: EffectSink): void {
@@ -103,11 +107,22 @@ export class Queues {
         out,
       );
     }
-    this.#state.queuesByName.delete(`${queue.namespace} ${queue.name}`);
+    this.#delete(queue, command, out);
+  }
+
+  /** A queue that nobody has used for as long as its settings say goes like one that is deleted, but nobody waits for an answer. */
+  expire(out: EffectSink): void {
+    for (let queue = this.#expiry.due(); queue !== null; queue = this.#expiry.due()) this.#delete(queue, null, out);
+  }
+
+  #delete(queue: Queue, command: DeleteCommand | null, out: EffectSink): void {
+    this.#registry.unname(queue);
+    this.#expiry.forget(queue);
     out.record({ type: 'queue-delete', index: queue.index });
     const removed = this.#dropUnsettled(queue);
     for (const attachment of queue.attachments) this.#endAttachment(attachment, out);
-    this.#sweeps.push({ queue, isDelete: true, session: command.session, request: command.request, removed });
+    const { session = 0, request = 0 } = command ?? {};
+    this.#sweeps.push({ queue, isDelete: true, session, request, removed });
     this.#deliveries.flow(out);
   }
 
@@ -145,6 +160,20 @@ export class Queues {
     return { queues: page.map((queue) => queue.info()), next: found.length > limit ? page.at(-1)!.name : null };
   }
 
+  /** Replay of a change of settings. */
+  configure(index: number, settings: QueueSettings, version: number, timeMs: number): void {
+    this.#state.queues[index]?.configure(settings, version, timeMs);
+  }
+
+  /** After replay: queues that go when they are unused are unused from now on, and bounds hold again. */
+  recovered(): void {
+    this.#registry.findFreeIndexes();
+    for (const queue of this.#state.queuesByName.values()) {
+      this.#expiry.watch(queue);
+      if (queue.isEvicting) this.#places.grown.add(queue);
+    }
+  }
+
   /** Does one slice of the oldest purge or delete. */
   sweep(out: EffectSink): void {
     const sweep = this.#sweeps[0];
@@ -153,30 +182,27 @@ export class Queues {
     this.#sweeps.shift();
     const { queue, isDelete, session, request, removed } = sweep;
     if (isDelete) {
-      this.#state.queues[queue.index] = undefined;
-      addTotals(this.#state.deletedTotals, queue.totals);
-      this.#freeIndexes.push(queue.index);
+      this.#registry.remove(queue);
     } else if (!this.#sweeps.some((other) => other.queue === queue)) {
       queue.purgeBelowId = 0;
       this.#deliveries.dispatch(queue, out);
     }
-    out.reply(session, request, isDelete ? { messages: removed } : { purged: removed });
+    if (session !== 0) out.reply(session, request, isDelete ? { messages: removed } : { purged: removed });
   }
 
   /** Replay of a queue-delete record: everything at once. */
   remove(index: number, out: EffectSink): void {
     const queue = this.#state.queues[index];
     if (queue === undefined) return;
-    this.#state.queuesByName.delete(`${queue.namespace} ${queue.name}`);
+    this.#registry.unname(queue);
     this.#dropUnsettled(queue);
     const sweep: Sweep = { queue, isDelete: true, session: 0, request: 0, removed: 0 };
     this.#sweepSlice(sweep, Number.POSITIVE_INFINITY, out);
     this.#state.queues[index] = undefined;
   }
 
-  #declareNew(namespace: string, command: DeclareCommand, out: EffectSink): void {
-    const settings = command.settings ?? parseQueueSettings({});
-    const queue = this.create(namespace, command.name, settings, out);
+  #declareNew(namespace: string, command: DeclareCommand, settings: QueueSettings, out: EffectSink): void {
+    const queue = this.#registry.create(namespace, command.name, settings, out);
     if (queue === null) {
       const { queuesMax } = this.#state.options;
       return this.#fail(
@@ -186,7 +212,24 @@ export class Queues {
         out,
       );
     }
-    out.reply(command.session, command.request, { created: true, settings: { ...settings } });
+    this.#expiry.watch(queue);
+    this.#replyDeclared(command, queue, true, out);
+  }
+
+  /** Changes settings that are in force from here on: for what is in the queue, too, but for expiries that messages have already. */
+  #change(queue: Queue, settings: QueueSettings, out: EffectSink): void {
+    const { nowMs } = this.#state;
+    const wasSingle = queue.isSingle;
+    queue.configure(settings, queue.version + 1, nowMs);
+    out.record({ type: 'queue-settings', timeMs: nowMs, index: queue.index, version: queue.version, settings });
+    this.#expiry.watch(queue);
+    if (queue.isEvicting) this.#places.grown.add(queue);
+    if (queue.isSingle !== wasSingle) this.#single.switched(queue, (consumer) => this.#deliveries.touch(consumer));
+    this.#deliveries.flow(out);
+  }
+
+  #replyDeclared({ session, request }: DeclareCommand, queue: Queue, created: boolean, out: EffectSink): void {
+    out.reply(session, request, { created, settings: { ...queue.settings }, version: queue.version });
   }
 
   /** Removes up to `most` waiting messages; true when none of the sweep's is left. */
@@ -218,10 +261,10 @@ export class Queues {
   #sweepOut(slot: number, sweep: Sweep): void {
     const { table } = this.#state;
     const { queue } = sweep;
-    this.#deliveries.unlink(slot, queue);
+    this.#places.unlink(slot, queue);
     queue.totals.purged++;
     if (!sweep.isDelete && !table.isMemory(slot)) this.#purged.add(table.id[slot]!);
-    this.#deliveries.forget(slot, queue);
+    this.#places.forget(slot, queue);
     sweep.removed++;
   }
 

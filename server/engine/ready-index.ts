@@ -58,10 +58,13 @@ export class ReadyIndex {
   /** The next message to deliver, -1 if none waits. */
   peek(): number {
     const priority = this.#bitmap.highest();
-    if (priority < 0) return -1;
-    const { head, returned } = this.#levels[priority]!;
-    if (returned === null || returned.size === 0) return head;
-    return head < 0 || returned.topKey() < this.#table.id[head]! ? returned.top() : head;
+    return priority < 0 ? -1 : this.#oldest(this.#levels[priority]!);
+  }
+
+  /** The oldest message of the lowest priority, -1 if none waits. */
+  peekLowest(): number {
+    const priority = this.#bitmap.lowest();
+    return priority < 0 ? -1 : this.#oldest(this.#levels[priority]!);
   }
 
   /** A waiting message with an id below `id`, the smallest of the most urgent priority that has one; -1 if there is none. */
@@ -92,6 +95,11 @@ export class ReadyIndex {
     }
     this.#size--;
     if (level.head < 0 && (level.returned === null || level.returned.size === 0)) this.#bitmap.delete(priority);
+  }
+
+  #oldest({ head, returned }: Level): number {
+    if (returned === null || returned.size === 0) return head;
+    return head < 0 || returned.topKey() < this.#table.id[head]! ? returned.top() : head;
   }
 
   #addLevel(priority: number): Level {

@@ -71,6 +71,8 @@ export class Recall {
   #lookAt(queue: Queue, out: EffectSink): boolean {
     const waiting = queue.ready.peek();
     if (waiting >= 0) return this.#makeRoom(queue, this.#state.table.priority[waiting]!, out);
+    // Those who stand by are not to have any.
+    if (queue.isSingle) return false;
     const idle = this.#idle(queue);
     return idle !== null && this.#share(queue, idle, out);
   }

@@ -4,7 +4,7 @@
  *
  * How to change this: add a type; readers of older journals must still know the old ones (`server/broker/record-codec.ts`).
  */
-import type { PublishBatch, QueueSettings } from '@lovage/protocol';
+import { DEAD_LETTER_REASONS, type DeadLetter, type PublishBatch, type QueueSettings } from '@lovage/protocol';
 import type { Token } from './access.js';
 
 export type JournalRecord =
@@ -16,9 +16,11 @@ export type JournalRecord =
   | ReturnRecord
   | QueueRecord
   | QueueDeleteRecord
+  | QueueSettingsRecord
   | QueuePauseRecord
   | IdsRecord
   | MoveRecord
+  | TransferRecord
   | TokenRecord
   | TokenRevokeRecord
   | CheckpointRecord;
@@ -39,7 +41,7 @@ export interface PublishRecord {
   readonly offset: number;
 }
 
-export const SETTLE_REASONS = ['acked', 'dropped', 'expired', 'purged'] as const;
+export const SETTLE_REASONS = ['acked', 'dropped', 'expired', 'purged', 'evicted', 'exhausted'] as const;
 export type SettleReason = (typeof SETTLE_REASONS)[number];
 
 /** Numbers in one record at most, so that it stays far below what a reader takes (a multiple of 2 and of 3). */
@@ -101,6 +103,15 @@ export interface QueueDeleteRecord {
   readonly index: number;
 }
 
+/** A queue has other settings from `timeMs` on. */
+export interface QueueSettingsRecord {
+  readonly type: 'queue-settings';
+  readonly timeMs: number;
+  readonly index: number;
+  readonly version: number;
+  readonly settings: QueueSettings;
+}
+
 export interface QueuePauseRecord {
   readonly type: 'queue-pause';
   readonly index: number;
@@ -111,6 +122,21 @@ export interface QueuePauseRecord {
 export interface IdsRecord {
   readonly type: 'ids';
   readonly below: number;
+}
+
+/**
+ * Why a message goes to another queue: because its own has given it up, or because somebody asked for it. `redriven` takes a dead letter back to where
+ * it came from.
+ */
+export const TRANSFER_REASONS = [...DEAD_LETTER_REASONS, 'moved', 'redriven'] as const;
+export type TransferReason = (typeof TRANSFER_REASONS)[number];
+
+/** Messages leave one queue and stand in another, both at once. `entries`: id, index of the new queue, expiry ms (0: never), id, ... */
+export interface TransferRecord {
+  readonly type: 'transfer';
+  readonly timeMs: number;
+  readonly reason: TransferReason;
+  readonly entries: readonly number[];
 }
 
 /** One message copied forward from a segment that is to be deleted. */
@@ -128,6 +154,8 @@ export interface MovedMessage {
   /** Where its payload begins in the record's body, and its length in bytes. */
   readonly offset: number;
   readonly length: number;
+  /** The queues that have given it up, oldest first. */
+  readonly history: readonly DeadLetter[];
 }
 
 export interface MoveRecord {
@@ -167,6 +195,7 @@ export interface CheckpointQueue {
   readonly namespace: string;
   readonly name: string;
   readonly settings: QueueSettings;
+  readonly version: number;
   readonly isPaused: boolean;
   /** Remembered dedup keys, oldest first: key, id, ms. */
   readonly dedup: readonly (readonly [key: string, id: number, timeMs: number])[];

@@ -4,8 +4,10 @@ import { Consumer } from './consumer.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { FLAG, STATE } from './message-table.js';
+import type { Places } from './places.js';
 import type { Publishing } from './publishing.js';
 import type { Queue } from './queue.js';
+import type { QueueRegistry } from './queue-registry.js';
 import type { Queues } from './queues.js';
 import type {
   CheckpointRecord,
@@ -17,15 +19,18 @@ import type {
   QueueDeleteRecord,
   QueuePauseRecord,
   QueueRecord,
+  QueueSettingsRecord,
   ReturnRecord,
   SessionEndRecord,
   SessionRecord,
   SettleRecord,
   StartRecord,
+  TransferRecord,
 } from './record.js';
 import type { Session } from './session.js';
 import type { Sessions } from './sessions.js';
 import type { EngineState } from './state.js';
+import type { Transfers } from './transfers.js';
 
 /** Nothing that replay does may have an effect outside: this sink makes one an error. */
 const SILENT = new Proxy({} as EffectSink, {
@@ -34,8 +39,22 @@ const SILENT = new Proxy({} as EffectSink, {
   },
 });
 
+/** The parts of the engine that replay works on. */
+export interface RestoreParts {
+  readonly places: Places;
+  readonly transfers: Transfers;
+  readonly registry: QueueRegistry;
+  readonly queues: Queues;
+  readonly sessions: Sessions;
+  readonly publishing: Publishing;
+  readonly deliveries: Deliveries;
+}
+
 export class Restore {
   readonly #state: EngineState;
+  readonly #places: Places;
+  readonly #transfers: Transfers;
+  readonly #registry: QueueRegistry;
   readonly #queues: Queues;
   readonly #sessions: Sessions;
   readonly #publishing: Publishing;
@@ -43,12 +62,15 @@ export class Restore {
   readonly #targets: (Queue | null)[] = [];
   #isStarted = false;
 
-  constructor(state: EngineState, queues: Queues, sessions: Sessions, publishing: Publishing, deliveries: Deliveries) {
+  constructor(state: EngineState, parts: RestoreParts) {
     this.#state = state;
-    this.#queues = queues;
-    this.#sessions = sessions;
-    this.#publishing = publishing;
-    this.#deliveries = deliveries;
+    this.#places = parts.places;
+    this.#transfers = parts.transfers;
+    this.#registry = parts.registry;
+    this.#queues = parts.queues;
+    this.#sessions = parts.sessions;
+    this.#publishing = parts.publishing;
+    this.#deliveries = parts.deliveries;
   }
 
   apply(record: JournalRecord): void {
@@ -68,6 +90,9 @@ export class Restore {
       case 'move':
         this.#move(record);
         break;
+      case 'transfer':
+        this.#transfer(record);
+        break;
       case 'session':
         this.#session(record);
         break;
@@ -79,6 +104,9 @@ export class Restore {
         break;
       case 'queue-delete':
         this.#queueDelete(record);
+        break;
+      case 'queue-settings':
+        this.#queueSettings(record);
         break;
       case 'queue-pause':
         this.#queuePause(record);
@@ -125,9 +153,14 @@ export class Restore {
     const slot = table.find(id);
     if (slot < 0) return;
     const queue = this.#state.queueOf(slot);
-    if (table.state[slot] === STATE.STARTED) this.#deliveries.endStarted(slot, queue);
-    else this.#deliveries.unlink(slot, queue);
-    this.#deliveries.forget(slot, queue);
+    this.#takeOut(slot, queue);
+    this.#places.forget(slot, queue);
+  }
+
+  /** A message that waits, or is with a handler, is in no list from now on. */
+  #takeOut(slot: number, queue: Queue): void {
+    if (this.#state.table.state[slot] === STATE.STARTED) this.#deliveries.endStarted(slot, queue);
+    else this.#places.unlink(slot, queue);
   }
 
   #start({ session: number, entries }: StartRecord): void {
@@ -145,7 +178,7 @@ export class Restore {
   /** Makes a waiting message one that a session's handler has started. */
   #hold(slot: number, session: Session, tag: number, consumerId: number): void {
     const queue = this.#state.queueOf(slot);
-    this.#deliveries.unlink(slot, queue);
+    this.#places.unlink(slot, queue);
     this.#state.table.dueMs[slot] = 0;
     this.#deliveries.restoreStarted(slot, queue, this.#consumer(session, consumerId), tag);
   }
@@ -162,8 +195,7 @@ export class Restore {
       const slot = table.find(entries[i]!);
       if (slot < 0) continue;
       const queue = this.#state.queueOf(slot);
-      if (table.state[slot] === STATE.STARTED) this.#deliveries.endStarted(slot, queue);
-      else this.#deliveries.unlink(slot, queue);
+      this.#takeOut(slot, queue);
       table.attempts[slot] = entries[i + 1]!;
       this.#wait(slot, queue, entries[i + 2]!);
     }
@@ -171,11 +203,23 @@ export class Restore {
 
   /** Puts a message that is in no list among the waiting ones. */
   #wait(slot: number, queue: Queue, dueMs: number): void {
-    const { table } = this.#state;
-    table.flags[slot]! |= FLAG.REDELIVERED;
-    table.dueMs[slot] = 0;
-    if (dueMs > 0) this.#deliveries.delay(slot, queue, dueMs);
-    else queue.ready.add(slot);
+    this.#state.table.flags[slot]! |= FLAG.REDELIVERED;
+    this.#places.put(slot, queue, dueMs);
+  }
+
+  /** A message may be gone already; one that stands in the new queue was brought there by this record before. */
+  #transfer({ timeMs, reason, entries }: TransferRecord): void {
+    this.#clock(timeMs);
+    const { table, queues } = this.#state;
+    for (let i = 0; i < entries.length; i += 3) {
+      const slot = table.find(entries[i]!);
+      const to = queues[entries[i + 1]!];
+      if (slot < 0 || to === undefined) continue;
+      const from = this.#state.queueOf(slot);
+      if (from === to) continue;
+      this.#takeOut(slot, from);
+      this.#transfers.place(slot, from, to, reason, timeMs, entries[i + 2]!);
+    }
   }
 
   #move({ messages, segment, offset }: MoveRecord): void {
@@ -194,6 +238,7 @@ export class Restore {
     const slot = table.add(message.id, segment, offset, message.length, message.queue, message.priority, 0);
     queue.bytes += message.length;
     table.attempts[slot] = message.attempts;
+    table.setHistory(slot, message.history);
     if (message.expiryMs !== 0) {
       table.expiryMs[slot] = message.expiryMs;
       timers.setExpiry(slot, message.expiryMs);
@@ -220,11 +265,16 @@ export class Restore {
 
   #queue({ index, namespace, name, settings, timeMs }: QueueRecord): void {
     this.#clock(timeMs);
-    this.#queues.put(index, namespace, name, settings);
+    this.#registry.put(index, namespace, name, settings);
   }
 
   #queueDelete({ index }: QueueDeleteRecord): void {
     this.#queues.remove(index, SILENT);
+  }
+
+  #queueSettings({ index, settings, version, timeMs }: QueueSettingsRecord): void {
+    this.#clock(timeMs);
+    this.#queues.configure(index, settings, version, timeMs);
   }
 
   #queuePause({ index, isPaused }: QueuePauseRecord): void {
@@ -243,7 +293,8 @@ export class Restore {
     this.#state.nextSession = Math.max(this.#state.nextSession, record.nextSession);
     if (this.#isStarted) return;
     for (const entry of record.queues) {
-      const queue = this.#queues.put(entry.index, entry.namespace, entry.name, entry.settings);
+      const queue = this.#registry.put(entry.index, entry.namespace, entry.name, entry.settings);
+      queue.version = entry.version;
       queue.isPaused = entry.isPaused;
       for (const [key, id, timeMs] of entry.dedup) queue.dedup.add(key, id, timeMs, false);
     }

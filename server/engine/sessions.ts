@@ -5,7 +5,9 @@ import { Attachment, Consumer } from './consumer.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { IdRuns } from './id-runs.js';
+import type { QueueExpiry } from './queue-expiry.js';
 import { Session } from './session.js';
+import type { SingleActive } from './single-active.js';
 import { CONSUMERS_MAX, type EngineState } from './state.js';
 
 type CancelCommand = Extract<Command, { type: 'cancel' }>;
@@ -14,12 +16,16 @@ type PrefetchCommand = Extract<Command, { type: 'prefetch' }>;
 export class Sessions {
   readonly #state: EngineState;
   readonly #deliveries: Deliveries;
+  readonly #single: SingleActive;
+  readonly #expiry: QueueExpiry;
   /** Sessions without a connection -> ms at which their grace is over, in that order (the grace is the same for all). */
   readonly #detached = new Map<Session, number>();
 
-  constructor(state: EngineState, deliveries: Deliveries) {
+  constructor(state: EngineState, deliveries: Deliveries, single: SingleActive, expiry: QueueExpiry) {
     this.#state = state;
     this.#deliveries = deliveries;
+    this.#single = single;
+    this.#expiry = expiry;
   }
 
   open(command: OpenCommand, out: EffectSink): void {
@@ -131,9 +137,13 @@ export class Sessions {
       return attachment;
     });
     consumer.resetTurns();
-    for (const attachment of consumer.attachments) consumer.mark(attachment);
+    for (const attachment of consumer.attachments) {
+      if (attachment.queue.isSingle) this.#single.watch(attachment.queue);
+      else consumer.mark(attachment);
+    }
     out.reply(command.session, command.request, { consumerId });
-    this.#deliveries.pull(consumer, out);
+    this.#deliveries.touch(consumer);
+    this.#deliveries.flow(out);
   }
 
   cancel(command: CancelCommand, out: EffectSink): void {
@@ -151,7 +161,8 @@ export class Sessions {
     if (consumer === null) return;
     consumer.prefetch = command.prefetch;
     out.reply(command.session, command.request, { prefetch: command.prefetch });
-    this.#deliveries.pull(consumer, out);
+    this.#deliveries.touch(consumer);
+    this.#deliveries.flow(out);
   }
 
   /** Bytes have left for the connection; it may have room for more deliveries. */
@@ -192,6 +203,8 @@ export class Sessions {
       queue.rotation.remove(attachment);
       if (attachment.isMarked) consumer.unmark(attachment);
       if (queue.exclusive === consumer) queue.exclusive = null;
+      this.#single.leave(attachment);
+      if (queue.attachments.size === 0) this.#expiry.watch(queue);
     }
     consumer.attachments = [];
   }

@@ -26,6 +26,11 @@ const TOTALS = {
   expired: 'Messages that outlived their time.',
   purged: 'Messages removed by purging or deleting a queue.',
   duplicates: 'Publishes that were known already.',
+  deadLettered: 'Messages that their queue has given up and sent to its dead letter queue.',
+  evicted: 'Messages dropped because of a limit of their queue.',
+  exhausted: 'Messages dropped after as many attempts as their queue allows.',
+  arrived: 'Messages that came to a queue from another one.',
+  moved: 'Messages moved to another queue by hand.',
   refused: 'Publishes that were refused.',
 } as const satisfies Record<keyof Overview['totals'], string>;
 
@@ -52,7 +57,7 @@ const METRICS: readonly MetricRow[] = [
   counterRow('journal_records_total', 'Records written to the journal.', (o) => o.journal.records),
   counterRow('journal_syncs_total', 'Times the journal was forced to disk.', (o) => o.journal.syncs),
   ...(Object.keys(TOTALS) as (keyof typeof TOTALS)[]).map((total) =>
-    counterRow(`messages_${total}_total`, TOTALS[total], (o) => o.totals[total]),
+    counterRow(`messages_${snakeCase(total)}_total`, TOTALS[total], (o) => o.totals[total]),
   ),
 ];
 
@@ -151,4 +156,8 @@ function gaugeRow(name: string, help: string, read: MetricRow['read']): MetricRo
 
 function counterRow(name: string, help: string, read: MetricRow['read']): MetricRow {
   return { type: 'counter', name: `lovage_${name}`, help, read };
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -5,11 +5,13 @@
 import {
   ACK_MODES,
   type ConsumeOptions,
+  DECLARE_MODES,
+  type DeclareMode,
   type Hello,
   isName,
   LIMITS,
   LovageError,
-  parseQueueSettings,
+  parseGivenSettings,
   QUEUE_ORDERS,
   type QueueSettings,
 } from '@lovage/protocol';
@@ -147,7 +149,11 @@ export function parseConsume(value: unknown): ConsumeCommand['options'] {
   };
 }
 
-/** Settings of a declaration; nil asks for the queue whatever its settings. */
-export function parseSettings(value: unknown): QueueSettings | null {
-  return value === null || value === undefined ? null : parseQueueSettings(map(value, 'settings'));
+/** The settings that a declaration gives; nil asks for the queue whatever its settings. */
+export function parseSettings(value: unknown): Partial<QueueSettings> | null {
+  return value === null || value === undefined ? null : parseGivenSettings(map(value, 'settings'));
+}
+
+export function parseMode(value: unknown): DeclareMode {
+  return value === null || value === undefined ? 'check' : oneOf(value, 'mode', DECLARE_MODES);
 }

@@ -12,7 +12,7 @@ import {
   readOp,
   SettleFrame,
 } from '@lovage/protocol';
-import { type Fields, flag, map, name, parseConsume, parseSettings, whole } from './fields.js';
+import { type Fields, flag, map, name, parseConsume, parseMode, parseSettings, whole } from './fields.js';
 import { refusedPublish } from './publish-guard.js';
 import { assertAllowed } from './rights.js';
 import type { Session } from './session.js';
@@ -71,6 +71,7 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
       request,
       name: name(fields[0], 'queue'),
       settings: parseSettings(fields[1]),
+      mode: parseMode(fields[2]),
     });
   }),
   QUEUE_DELETE: request((session, request, fields) => {

@@ -1,5 +1,5 @@
 /** Records as bytes and back: of every type, from bytes that become something else, and as people read them. */
-import { parseQueueSettings } from '@lovage/protocol';
+import { encodeValue, parseQueueSettings } from '@lovage/protocol';
 import { describe, expect, test } from 'vitest';
 import {
   describeRecord,
@@ -41,12 +41,13 @@ const CHECKPOINT: CheckpointRecord = {
   nextId: 2 ** 40,
   nextSession: 12,
   queues: [
-    { index: 0, namespace: 'default', name: 'a', settings, isPaused: true, dedup: [] },
+    { index: 0, namespace: 'default', name: 'a', settings, version: 3, isPaused: true, dedup: [] },
     {
       index: 4,
       namespace: 'other',
       name: 'a',
       settings,
+      version: 1,
       isPaused: false,
       dedup: [
         ['first', 17, 1_000],
@@ -71,8 +72,16 @@ const RECORDS: readonly Bodiless[] = [
   { type: 'return', entries: [17, 2, 0, 18, 65_535, 1_795_440_650_333] },
   { type: 'queue', timeMs: 1_795_440_650_333, index: 99_999, namespace: 'default', name: 'sms/eu.1', settings },
   { type: 'queue-delete', index: 0 },
+  { type: 'queue-settings', timeMs: 1_795_440_650_333, index: 4, version: 2, settings },
   { type: 'queue-pause', index: 5, isPaused: true },
   { type: 'ids', below: 2 ** 50 },
+  {
+    type: 'transfer',
+    timeMs: 1_795_440_650_333,
+    reason: 'rejected',
+    entries: [17, 4, 0, 2 ** 40, 4, 1_795_440_650_999],
+  },
+  { type: 'transfer', timeMs: 1_000, reason: 'redriven', entries: [17, 0, 0] },
   { type: 'token', token: TOKEN },
   { type: 'token-revoke', id: TOKEN.id },
   CHECKPOINT,
@@ -121,6 +130,10 @@ const MOVE: MoveRecord = {
       consumerId: 1,
       offset: 0,
       length: 3,
+      history: [
+        { queue: 'sms', reason: 'rejected', timeMs: 1_795_440_650_333, count: 2 },
+        { queue: 'sms/eu.1', reason: 'attempts', timeMs: 1_795_440_650_334, count: 1 },
+      ],
     },
     {
       id: 6,
@@ -134,6 +147,7 @@ const MOVE: MoveRecord = {
       consumerId: 0,
       offset: 3,
       length: 2,
+      history: [],
     },
   ],
   body: Buffer.from('abcde'),
@@ -177,6 +191,32 @@ describe('record codec', () => {
       bodyOffset: 500,
     };
     expect(new RecordReader().read(record)).toEqual(MOVE);
+  });
+
+  test('fills in the settings that an older version did not have', () => {
+    const old = {
+      defaultPriority: 3,
+      messageTtlMs: 0,
+      backoffMsMin: 1,
+      backoffMsMax: 2,
+      dedupWindowMs: 3,
+      dedupKeysMax: 4,
+    };
+    const head = encodeValue([1_000, 0, 'default', 'a', old]);
+    expect(new RecordReader().read({ ...replayedPublish(), type: RECORD_TYPES.queue, head })).toMatchObject({
+      settings: { ...parseQueueSettings({}), ...old },
+    });
+    const part = encodeValue([0, [[0, 'default', 'a', old, false]]]);
+    const checkpoint = { type: RECORD_TYPES.checkpoint, head: encodeValue([1, 2, 3, [part.length]]), body: part };
+    expect(new RecordReader().read({ ...replayedPublish(), ...checkpoint })).toMatchObject({
+      queues: [{ settings: { ...parseQueueSettings({}), ...old }, version: 1 }],
+    });
+  });
+
+  test('reads messages that were moved by a version without dead letters', () => {
+    const fields = [5, 0, 9, 2, 0, 99, 3, 7, 1, 0, 3];
+    const record = { ...replayedPublish(), type: RECORD_TYPES.move, head: encodeValue([fields]), body: MOVE.body };
+    expect((new RecordReader().read(record) as MoveRecord).messages).toEqual([{ ...MOVE.messages[0], history: [] }]);
   });
 
   test('reads back a checkpoint of more keys than one value may hold', () => {

@@ -69,6 +69,36 @@ test('queues are made, listed, looked into, paused, purged and deleted', async (
   expect(await printed('queues list --namespace other')).toBe('No queues\n');
 });
 
+test('settings are given by their flags or by their names, and changed with --merge', async () => {
+  await json('queues declare c --dead-letter-queue c.dead --set attemptsMax=3 --overflow drop-head');
+  expect(await json('queues inspect c')).toMatchObject({
+    settings: { deadLetterQueue: 'c.dead', attemptsMax: 3, overflow: 'drop-head' },
+    version: 1,
+  });
+  expect(await failure('queues declare c --attempts-max 4')).toMatch(/^QUEUE_MISMATCH: /);
+  expect(await printed('queues declare c --attempts-max 4 --merge')).toBe('Queue c has version 2 of its settings\n');
+  expect(await json('queues declare c --merge --set singleActiveConsumer=true --set deadLetterQueue=')).toMatchObject({
+    created: false,
+    version: 3,
+    settings: { deadLetterQueue: null, attemptsMax: 4, overflow: 'drop-head', singleActiveConsumer: true },
+  });
+  expect(await printed('queues inspect c')).toMatch(/^deadLetterQueue +none$/m);
+  expect(await failure('queues declare c --merge --overflow dead-letter-head')).toMatch(
+    /^INVALID_ARGUMENT: .*overflow/,
+  );
+  await printed('queues delete c');
+});
+
+test('a dead letter is printed with its history', async () => {
+  await printed('queues declare d --dead-letter-queue d.dead --messages-max 1 --overflow dead-letter-head');
+  await printed('publish d x y --header a=1');
+  const line = JSON.parse(await printed('consume d.dead --count 1')) as { headers: Record<string, unknown> };
+  expect(line).toMatchObject({
+    body: 'x',
+    headers: { a: '1', 'x-death': [{ queue: 'd', reason: 'limit', time: expect.any(Number), count: 1 }] },
+  });
+});
+
 describe('status', () => {
   test('tells how the broker does', async () => {
     const text = await printed('status');

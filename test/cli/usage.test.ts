@@ -95,6 +95,13 @@ describe('wrong usage', () => {
       ['queues', 'declare', 'a', '--default-priority', '300'],
       /^INVALID_ARGUMENT: .*from 0 to 255/,
     ],
+    [
+      'an unknown choice',
+      ['queues', 'declare', 'a', '--overflow', 'explode'],
+      /^INVALID_ARGUMENT: .*reject-publish, drop-head, dead-letter-head/,
+    ],
+    ['an unknown setting', ['queues', 'declare', 'a', '--set', 'ttl=1'], /^INVALID_ARGUMENT: .*"ttl"/],
+    ['a setting of another kind', ['queues', 'declare', 'a', '--set', 'attemptsMax=x'], /^INVALID_ARGUMENT: .*65535/],
   ])('(%s) ends with exit code 2 and says what is wrong', async (_what, words, message) => {
     const { code, out, error } = await command(words);
     expect([code, out]).toEqual([2, '']);

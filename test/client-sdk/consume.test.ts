@@ -175,6 +175,24 @@ describe('a delivery', () => {
     expect(seen[2]!.value()).toEqual(Uint8Array.of(1, 2));
     expect(() => seen[3]!.value()).toThrow(expect.objectContaining({ code: 'BAD_FRAME' }));
   });
+
+  test('of a dead letter has its history among the headers', async () => {
+    const { seen, handler } = heldHandler();
+    const { client, broker } = await connected();
+    void client.consume('sms', handler);
+    await broker.turn();
+    const history = [
+      { queue: 'sms', reason: 'rejected', timeMs: 5_000, count: 2 },
+      { queue: 'mail', reason: 'expired', timeMs: 6_000, count: 1 },
+    ] as const;
+    broker.socket.deliver(1, { tag: 1, headers: { a: 1, 'x-death': 'forged' }, history }, { tag: 2, history });
+    const deaths = [
+      { queue: 'sms', reason: 'rejected', time: 5_000, count: 2 },
+      { queue: 'mail', reason: 'expired', time: 6_000, count: 1 },
+    ];
+    expect(seen[0]!.headers).toEqual({ a: 1, 'x-death': deaths });
+    expect(seen[1]!.headers).toEqual({ 'x-death': deaths });
+  });
 });
 
 describe('settling', () => {

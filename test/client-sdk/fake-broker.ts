@@ -6,6 +6,7 @@ import {
   beginDeliver,
   CLIENT_OPS,
   type ClientOp,
+  type DeadLetter,
   decodeValue,
   encodeFrame,
   encodeValue,
@@ -16,6 +17,7 @@ import {
   SERVER_OPS,
   type ServerOp,
   type Welcome,
+  writeDeadLetters,
   writeDeliveryHead,
 } from '@lovage/protocol';
 import { afterEach, expect, vi } from 'vitest';
@@ -58,6 +60,7 @@ export interface Outgoing {
   readonly contentType?: string | null;
   readonly headers?: Record<string, unknown> | null;
   readonly body?: string | Uint8Array;
+  readonly history?: readonly DeadLetter[];
 }
 
 /** The client's end of one connection, and the broker's. */
@@ -308,13 +311,15 @@ function deliverFrame(consumerId: number, messages: readonly Outgoing[]): Uint8A
   const at = beginDeliver(writer, consumerId);
   for (const message of messages) {
     const { tag, id = tag, queueIndex = 0, priority = 0, attempt = 1, redelivered = false } = message;
-    const { contentType = null, headers = null, body = 'hi' } = message;
-    writeDeliveryHead(writer, { tag, id, queueIndex, priority, attempt, redelivered });
+    const { contentType = null, headers = null, body = 'hi', history = [] } = message;
+    const hasHistory = history.length > 0;
+    writeDeliveryHead(writer, { tag, id, queueIndex, priority, attempt, redelivered }, hasHistory);
     if (contentType === null) writer.nil();
     else writer.str(contentType);
     if (headers === null) writer.nil();
     else writer.raw(encodeValue(headers));
     writer.bin(typeof body === 'string' ? Buffer.from(body) : body);
+    if (hasHistory) writeDeadLetters(writer, history);
   }
   endDeliver(writer, at, messages.length);
   return writer.copy();

@@ -94,8 +94,14 @@ describe('the tables', () => {
   test('name every setting of a queue, with its range and default', () => {
     const rows = rowsOf('Queues');
     expect([...rows.keys()]).toEqual(Object.keys(QUEUE_SETTINGS));
-    for (const [name, { min, max, fallback }] of Object.entries(QUEUE_SETTINGS))
-      expect(rows.get(name)).toContain(`${grouped(min)}-${grouped(max)} | ${grouped(fallback)} |`);
+    for (const [name, row] of Object.entries(QUEUE_SETTINGS)) {
+      const told = rows.get(name);
+      if (row.kind === 'integer')
+        expect(told).toContain(`${grouped(row.min)}-${grouped(row.max)} | ${grouped(row.fallback)} |`);
+      else if (row.kind === 'choice')
+        expect(told).toContain(`${row.choices.map((choice) => `\`${choice}\``).join(', ')} | \`${row.fallback}\` |`);
+      else expect(told).toContain(`${row.kind === 'flag' ? 'true, false' : 'null'} | ${row.fallback} |`);
+    }
   });
 
   test('name every code that the client raises by itself', () => {

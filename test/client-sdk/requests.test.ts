@@ -24,6 +24,7 @@ describe('queues', () => {
     void client.queues.declare('mail');
     void client.queues.delete('mail');
     void client.queues.list();
+    void client.queues.declare('mail', { attemptsMax: 3, messagesMax: undefined as never }, { merge: true });
     await broker.turn();
     expect(broker.socket.news()).toEqual([
       ['QUEUE_DECLARE', 1, 'sms', { defaultPriority: 3 }],
@@ -36,6 +37,7 @@ describe('queues', () => {
       ['QUEUE_DECLARE', 8, 'mail', null],
       ['QUEUE_DELETE', 9, 'mail', { ifEmpty: false, ifUnused: false }],
       ['QUEUE_LIST', 10, null, 1_000],
+      ['QUEUE_DECLARE', 11, 'mail', { attemptsMax: 3 }, 'merge'],
     ]);
   });
 
@@ -87,6 +89,19 @@ describe('queues', () => {
       'INVALID_ARGUMENT',
       'ttl',
     ],
+    [
+      'settings that do not go together',
+      (client) => client.queues.declare('q', { overflow: 'dead-letter-head' }),
+      'INVALID_ARGUMENT',
+      'overflow',
+    ],
+    [
+      'itself as dead letter queue',
+      (client) => client.queues.declare('q', { deadLetterQueue: 'q' }),
+      'INVALID_ARGUMENT',
+      'deadLetterQueue',
+    ],
+    ['merge', (client) => client.queues.declare('q', {}, { merge: 1 as never }), 'INVALID_ARGUMENT', 'merge'],
     ['limit 0', (client) => client.queues.list({ limit: 0 }), 'INVALID_ARGUMENT', 'limit'],
     ['limit 1,001', (client) => client.queues.list({ limit: 1_001 }), 'INVALID_ARGUMENT', 'limit'],
     ['after', (client) => client.queues.list({ after: '' }), 'INVALID_NAME', 'after'],

@@ -3,19 +3,21 @@ import { describe, expect, test } from 'vitest';
 import { PriorityBitmap } from '../../server/collections/priority-bitmap.js';
 
 describe('PriorityBitmap', () => {
-  test('an empty one has no highest priority', () => {
+  test('an empty one has no highest and no lowest priority', () => {
     const bitmap = new PriorityBitmap();
     expect(bitmap.isEmpty).toBe(true);
     expect(bitmap.highest()).toBe(-1);
+    expect(bitmap.lowest()).toBe(-1);
     bitmap.delete(7);
     expect(bitmap.isEmpty).toBe(true);
   });
 
-  test('every priority alone is the highest, at the borders of words, too', () => {
+  test('every priority alone is the highest and the lowest, at the borders of words, too', () => {
     for (let priority = 0; priority <= 255; priority++) {
       const bitmap = new PriorityBitmap();
       bitmap.add(priority);
       expect(bitmap.highest()).toBe(priority);
+      expect(bitmap.lowest()).toBe(priority);
       expect(bitmap.has(priority)).toBe(true);
       bitmap.delete(priority);
       expect(bitmap.highest()).toBe(-1);
@@ -41,6 +43,7 @@ describe('PriorityBitmap', () => {
             set.delete(priority);
           }
           expect(bitmap.highest()).toBe(Math.max(-1, ...set));
+          expect(bitmap.lowest()).toBe(set.size === 0 ? -1 : Math.min(...set));
           expect(bitmap.isEmpty).toBe(set.size === 0);
           expect(bitmap.has(priority)).toBe(set.has(priority));
         }

@@ -33,7 +33,7 @@ function choose<T>(random: Random, shares: readonly Share<T>[]): T {
 
 export async function declareQueues(client: Client): Promise<void> {
   for (const queue of [DISK_QUEUE, MEMORY_QUEUE])
-    await client.queues.declare(queue, { backoffMsMin: 0, backoffMsMax: 20 });
+    await client.queues.declare(queue, { backoffMsMin: 0, backoffMsMax: 20, attemptsMax: 0 });
 }
 
 /** Publishes one message a promise, now and then many in one call, some in memory only, and some to a queue that does not exist. */

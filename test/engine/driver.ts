@@ -1,6 +1,5 @@
 /** An engine under a test's own hand: one call a command, effects by their type, and a clock that stands still. */
 import type { QueueSettings } from '@lovage/protocol';
-import { parseQueueSettings } from '@lovage/protocol';
 import type { Command, ConsumeCommand } from '../../server/engine/command.js';
 import { Engine } from '../../server/engine/engine.js';
 import type { EngineOptions } from '../../server/engine/state.js';
@@ -55,7 +54,12 @@ export class EngineDriver {
   }
 
   declare(session: number, name: string, settings: Partial<QueueSettings> = {}): void {
-    this.apply({ type: 'declare', session, request: 1, name, settings: parseQueueSettings(settings) });
+    this.apply({ type: 'declare', session, request: 1, name, settings, mode: 'check' });
+  }
+
+  /** Changes settings of a queue. */
+  merge(session: number, name: string, settings: Partial<QueueSettings>): Effect[] {
+    return this.apply({ type: 'declare', session, request: 1, name, settings, mode: 'merge' });
   }
 
   /** Publishes with the session's next numbers. */

@@ -2,7 +2,7 @@
  * What of an engine's state has to outlive the broker, as plain values in a fixed order, so that two engines can be compared: one that lives, and
  * one that was made from its records (promise P10).
  */
-import type { QueueSettings } from '@lovage/protocol';
+import type { DeadLetter, QueueSettings } from '@lovage/protocol';
 import type { Token } from '../../server/engine/access.js';
 import type { Engine } from '../../server/engine/engine.js';
 import { STATE } from '../../server/engine/message-table.js';
@@ -18,6 +18,7 @@ export interface DurableMessage {
   readonly segment: number;
   readonly offset: number;
   readonly length: number;
+  readonly history: readonly DeadLetter[];
   /** Session, consumer and tag of the handler that has begun. */
   readonly started: readonly number[] | null;
 }
@@ -27,6 +28,7 @@ export interface DurableQueue {
   readonly namespace: string;
   readonly name: string;
   readonly settings: QueueSettings;
+  readonly version: number;
   readonly isPaused: boolean;
   /** Messages and their bytes. */
   readonly count: number;
@@ -54,6 +56,7 @@ export function durableState({ state }: Engine, nowMs = state.nowMs): DurableSta
       namespace: queue.namespace,
       name: queue.name,
       settings: { ...queue.settings },
+      version: queue.version,
       isPaused: queue.isPaused,
       count: own.length,
       bytes: own.reduce((sum, { length }) => sum + length, 0),
@@ -92,6 +95,7 @@ function durableMessages(state: Engine['state'], nowMs: number): DurableMessage[
       segment: table.segment[slot]!,
       offset: table.offset[slot]!,
       length: table.length[slot]!,
+      history: table.historyOf(slot),
       started: consumer === null ? null : [consumer.session.number, consumer.id, leases.tag[lease]!],
     });
   });

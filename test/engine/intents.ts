@@ -18,6 +18,7 @@ export type Intent =
   | { readonly type: 'again'; readonly session: number; readonly sameProducer: boolean }
   | { readonly type: 'detach' | 'close' | 'flush'; readonly session: number }
   | { readonly type: 'declare'; readonly session: number; readonly queue: number; readonly settings: number }
+  | { readonly type: 'merge'; readonly session: number; readonly queue: number; readonly change: number }
   | {
       readonly type: 'delete';
       readonly session: number;
@@ -101,7 +102,8 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
   [2, fc.record({ type: fc.constant('detach' as const), session })],
   [1, fc.record({ type: fc.constant('close' as const), session })],
   [4, fc.record({ type: fc.constant('flush' as const), session })],
-  [5, fc.record({ type: fc.constant('declare' as const), session, queue, settings: fc.integer({ min: -1, max: 3 }) })],
+  [5, fc.record({ type: fc.constant('declare' as const), session, queue, settings: fc.integer({ min: -1, max: 6 }) })],
+  [4, fc.record({ type: fc.constant('merge' as const), session, queue, change: fc.nat(21) })],
   [
     1,
     fc.record({

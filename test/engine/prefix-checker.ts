@@ -24,6 +24,7 @@ const REPEATABLE: ReadonlySet<JournalRecord['type']> = new Set([
   'session',
   'session-end',
   'queue-delete',
+  'queue-settings',
   'queue-pause',
   'ids',
   'move',
@@ -156,6 +157,7 @@ export class PrefixChecker {
   /** What waits goes out in its order, with its bytes and attempts, when the engine that was made from the records goes on. */
   #compareOrder(engine: Engine, messages: readonly DurableMessage[], what: string): void {
     const { nowMs } = this.#world.engine.state;
+    if (messages.some((message) => isGivenUp(engine, message, nowMs)) || hasTooMany(engine)) return;
     const log = new TestLog();
     log.records = this.#history.slice();
     log.segment = this.#world.log.segment + 1;
@@ -171,13 +173,15 @@ export class PrefixChecker {
     );
     for (const queue of [...engine.state.queuesByName.values()]) {
       sink.take();
+      // The next consumer of a queue that wants a single one stands by until the last one's work is settled.
+      const standsBy = queue.isSingle && queue.leased + queue.started > 0;
       const session = openConsumer(engine, sink, nowMs, queue.namespace, queue.name);
       const delivered = sink.take().flatMap((effect) => (effect.type === 'deliver' ? [effect] : []));
       assert.ok(delivered.every((delivery) => delivery.session === session));
       assert.deepEqual(
         delivered.map(({ id, priority, attempt, payload }) => [id, priority, attempt, hex(payload)]),
         wanted
-          .filter((message) => message.queue === queue.index)
+          .filter((message) => message.queue === queue.index && !standsBy)
           .map(({ id, priority, attempts }) => [id, priority, attempts + 1, hex(this.#payload(id))]),
         `deliveries of "${queue.name}" after ${what}`,
       );
@@ -188,6 +192,16 @@ export class PrefixChecker {
   #payload(id: number): Uint8Array {
     return this.#world.model.messages.get(id)!.payload;
   }
+}
+
+/** What has expired while a consumer had it goes to another queue when the engine goes on. */
+function isGivenUp({ state }: Engine, { queue, expiryMs }: DurableMessage, nowMs: number): boolean {
+  return expiryMs !== 0 && expiryMs <= nowMs && state.queues[queue]!.settings.deadLetterQueue !== null;
+}
+
+/** A queue that holds too much because consumers have it evicts when the engine goes on. */
+function hasTooMany({ state }: Engine): boolean {
+  return [...state.queuesByName.values()].some((queue) => queue.isTooFull);
 }
 
 function openConsumer(engine: Engine, sink: Recorder, nowMs: number, namespace: string, name: string): number {

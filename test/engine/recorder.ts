@@ -2,7 +2,7 @@
  * The engine's sink for tests: effects as plain objects in their order, and records as bytes, through the real codec, in a journal of arrays
  * that is cut into segments and can be read back from its first segment on.
  */
-import type { ErrorCode } from '@lovage/protocol';
+import type { DeadLetter, ErrorCode } from '@lovage/protocol';
 import {
   encodeMoveHead,
   encodePublishHead,
@@ -29,6 +29,7 @@ export interface Delivered {
   readonly attempt: number;
   readonly redelivered: boolean;
   readonly payload: Uint8Array;
+  readonly history: readonly DeadLetter[];
 }
 
 export type Effect =
@@ -174,6 +175,7 @@ export class Recorder implements EffectSink {
       attempt: table.attempts[slot]! + 1,
       redelivered: (table.flags[slot]! & FLAG.REDELIVERED) !== 0,
       payload: Uint8Array.from(bytes),
+      history: table.historyOf(slot),
     });
   }
 

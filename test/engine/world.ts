@@ -3,7 +3,7 @@
  * state and the books, feeds a second engine with the records that were written, and compares that one, too (promise P10).
  */
 import assert from 'node:assert/strict';
-import { PUBLISH_FLAGS, parseQueueSettings, parseTokenOptions, type QueueSettings } from '@lovage/protocol';
+import { PUBLISH_FLAGS, parseTokenOptions, type QueueSettings } from '@lovage/protocol';
 import { RecordReader } from '../../server/broker/record-codec.js';
 import type { Command } from '../../server/engine/command.js';
 import { Engine } from '../../server/engine/engine.js';
@@ -11,21 +11,50 @@ import type { MovedMessage } from '../../server/engine/record.js';
 import { ENGINE_DEFAULTS, type EngineOptions } from '../../server/engine/state.js';
 import { compareLive, compareReplayed } from './compare.js';
 import { type Intent, type MessageIntent, QUEUES } from './intents.js';
+import type { ModelSession } from './model/entities.js';
 import { publishBatch, type TestMessage } from './publish-batch.js';
 import { type Delivered, Recorder, replayed, TestLog } from './recorder.js';
 import { recount } from './recount.js';
-import { type ModelSession, ReferenceModel } from './reference-model.js';
+import { ReferenceModel } from './reference-model.js';
 
 type IntentOf<T extends Intent['type']> = Extract<Intent, { type: T }>;
 
 export const WORLD_OPTIONS: EngineOptions = { ...ENGINE_DEFAULTS, messagesMax: 48, queuesMax: 5, graceMs: 100 };
 
 const PRODUCERS = [null, 'p1', 'p2'] as const;
-const SETTINGS: readonly QueueSettings[] = [
-  parseQueueSettings({ backoffMsMin: 30, backoffMsMax: 100 }),
-  parseQueueSettings({ defaultPriority: 5, messageTtlMs: 80 }),
-  parseQueueSettings({ dedupWindowMs: 100, dedupKeysMax: 2, backoffMsMin: 0, backoffMsMax: 0 }),
-  parseQueueSettings({ dedupWindowMs: 0 }),
+const SETTINGS: readonly Partial<QueueSettings>[] = [
+  { backoffMsMin: 30, backoffMsMax: 100, deadLetterQueue: 'q3' },
+  { defaultPriority: 5, messageTtlMs: 80, deadLetterQueue: 'q3' },
+  { dedupWindowMs: 100, dedupKeysMax: 2, backoffMsMin: 0, backoffMsMax: 0, attemptsMax: 2 },
+  { dedupWindowMs: 0, singleActiveConsumer: true, deadLetterQueue: 'q0' },
+  { messagesMax: 4, overflow: 'drop-head', deadLetterQueue: 'q0' },
+  { messagesMax: 3, bytesMax: 90, overflow: 'dead-letter-head', deadLetterQueue: 'q3' },
+  { messagesMax: 5, bytesMax: 120, deadLetterQueue: 'q0', expiresAfterUnusedMs: 500 },
+];
+/** What MERGE changes; the number of dedup keys is left alone, see `#message`. */
+const CHANGES: readonly Partial<QueueSettings>[] = [
+  {},
+  { attemptsMax: 1, deadLetterQueue: 'q3' },
+  { attemptsMax: 0 },
+  { attemptsMax: 3, deadLetterQueue: 'q0' },
+  { deadLetterQueue: null },
+  { messagesMax: 3, overflow: 'drop-head' },
+  { messagesMax: 2, overflow: 'dead-letter-head', deadLetterQueue: 'q3' },
+  { messagesMax: 2, overflow: 'dead-letter-head', deadLetterQueue: 'q0' },
+  { messagesMax: 4, overflow: 'reject-publish' },
+  { bytesMax: 60, overflow: 'drop-head' },
+  { bytesMax: 90, overflow: 'reject-publish' },
+  { messagesMax: 0, bytesMax: 0, overflow: 'reject-publish' },
+  { messageTtlMs: 40 },
+  { messageTtlMs: 0 },
+  { dedupWindowMs: 50 },
+  { dedupWindowMs: 1_000 },
+  { dedupWindowMs: 0 },
+  { singleActiveConsumer: true },
+  { singleActiveConsumer: false },
+  { expiresAfterUnusedMs: 300 },
+  { expiresAfterUnusedMs: 0 },
+  { defaultPriority: 1, backoffMsMin: 0 },
 ];
 const TICKS_MAX = 40;
 
@@ -48,6 +77,7 @@ export class World {
   constructor(options: EngineOptions = WORLD_OPTIONS) {
     this.options = options;
     this.model = new ReferenceModel(options);
+    this.model.engineHas = (namespace, name) => this.engine.state.queue(namespace, name) !== null;
     this.engine = new Engine(options);
     this.#follower = new Engine(options);
     this.#sink = new Recorder(this.log, () => this.engine);
@@ -70,6 +100,7 @@ export class World {
     const effects = this.#sink.take();
     for (const effect of effects) if (effect.type === 'deliver') this.#unsent.push(effect);
     this.model.apply(command, this.#nowMs, effects, size);
+    this.model.follow(this.engine.state);
   }
 
   tick(): void {
@@ -79,6 +110,7 @@ export class World {
       const effects = this.#sink.take();
       for (const effect of effects) if (effect.type === 'deliver') this.#unsent.push(effect);
       this.model.tick(this.#nowMs, effects);
+      this.model.follow(this.engine.state);
     }
     assert.ok(this.engine.nextDeadline() <= this.model.nextDeadline(), 'the engine wants to be woken in time');
   }
@@ -152,6 +184,21 @@ export class World {
         request: this.#requests++,
         name: QUEUES[queue]!,
         settings: settings < 0 ? null : SETTINGS[settings]!,
+        mode: 'check',
+      }),
+    );
+  }
+
+  /** Some settings of a queue change. */
+  merge({ session, queue, change }: IntentOf<'merge'>): void {
+    this.#with(session, ({ number }) =>
+      this.apply({
+        type: 'declare',
+        session: number,
+        request: this.#requests++,
+        name: QUEUES[queue]!,
+        settings: CHANGES[change % CHANGES.length]!,
+        mode: 'merge',
       }),
     );
   }
@@ -359,6 +406,7 @@ export class World {
     this.engine.recovered(this.#nowMs);
     this.engine.refusePublishes(this.model.refusal);
     this.model.crash(this.#nowMs, this.engine.state);
+    this.model.follow(this.engine.state);
     for (const session of this.model.sessions.values()) {
       // Tags that were settled are forgotten with their segments: the client's HELLO tells the highest one again.
       const { lastTag } = this.engine.state.sessions.get(session.number)!;

@@ -1,6 +1,7 @@
 /** A broker view whose numbers a test sets as it likes. */
 import { defaultQueueSettings, type QueueInfo } from '@lovage/protocol';
 import type { BrokerView, Overview } from '../../server/broker/view.js';
+import { noTotals } from '../../server/engine/queue.js';
 
 export class FakeView implements BrokerView {
   isReady = true;
@@ -35,6 +36,11 @@ export class FakeView implements BrokerView {
         expired: 2,
         purged: 1,
         duplicates: 8,
+        deadLettered: 11,
+        evicted: 12,
+        exhausted: 13,
+        arrived: 14,
+        moved: 15,
         refused: 9,
       },
       rates: { published: 1.5, delivered: 1.25, acked: 1 },
@@ -65,12 +71,13 @@ export function queueInfo(name: string, ready = 0, namespace = 'default'): Queue
     namespace,
     isPaused: false,
     settings: defaultQueueSettings(),
+    version: 1,
     ready,
     delayed: 0,
     leased: 0,
     started: 0,
     bytes: ready * 10,
     consumers: 0,
-    totals: { published: 0, delivered: 0, acked: 0, returned: 0, dropped: 0, expired: 0, purged: 0, duplicates: 0 },
+    totals: noTotals(),
   };
 }

@@ -1,14 +1,19 @@
 import {
   beginDeliver,
+  DEAD_LETTER_REASONS,
   DELIVERY_OVERHEAD_BYTES,
+  type DeadLetter,
+  deadLettersBytes,
   encodeValue,
   endDeliver,
   FrameReader,
   FrameWriter,
   PublishBatch,
   PublishFrameWriter,
+  readDeadLetters,
   readDeliver,
   type WireDelivery,
+  writeDeadLetters,
   writeDeliveryHead,
 } from '@lovage/protocol';
 import fc from 'fast-check';
@@ -76,6 +81,51 @@ describe('readDeliver', () => {
   });
 });
 
+describe('dead letters of a delivery', () => {
+  const history: DeadLetter[] = Array.from({ length: 16 }, (_, i) => ({
+    queue: 'q'.repeat(200 - i),
+    reason: DEAD_LETTER_REASONS[i % 4]!,
+    timeMs: Number.MAX_SAFE_INTEGER,
+    count: Number.MAX_SAFE_INTEGER,
+  }));
+
+  function written(entries: readonly DeadLetter[]): Uint8Array {
+    const writer = new FrameWriter(16);
+    writeDeadLetters(writer, entries);
+    return writer.copy();
+  }
+
+  test('are read back, in no more bytes than are counted for them', () => {
+    for (const entries of [[], history.slice(0, 1), history]) {
+      expect(readDeadLetters(written(entries))).toEqual(entries);
+      expect(written(entries).length).toBeLessThanOrEqual(deadLettersBytes(entries));
+    }
+  });
+
+  test('leave out what a later version may say', () => {
+    const entries = [
+      ['a', 'rejected', 5, 1],
+      ['a', 'bored', 5, 1],
+      ['a', 'limit', 6, 2, 'more'],
+      7,
+      ['a', 'limit', '6', 2],
+    ];
+    expect(readDeadLetters(encodeValue(entries))).toEqual([
+      { queue: 'a', reason: 'rejected', timeMs: 5, count: 1 },
+      { queue: 'a', reason: 'limit', timeMs: 6, count: 2 },
+    ]);
+    expect(readDeadLetters(encodeValue({ a: 1 }))).toEqual([]);
+  });
+
+  test('stand behind the body, and others follow', () => {
+    const entry = encodeValue([['a', 'expired', 5, 1]]);
+    const { deliveries } = deliveriesOf(
+      concat('93 45 07 92 9a 01 01 00 00 01 c2 c0 c0 c4026869', entry, '99 02 02 00 00 01 c2 c0 c0 c400'),
+    );
+    expect(deliveries.map((delivery) => delivery.history && hex(delivery.history))).toEqual([hex(entry), null]);
+  });
+});
+
 test("a delivery's own fields are never longer than the overhead that is counted for them", () => {
   const writer = new FrameWriter(16);
   const most = Number.MAX_SAFE_INTEGER;
@@ -135,7 +185,8 @@ test('what is published is delivered byte for byte', () => {
       });
       expect(read).toHaveLength(messages.length);
       for (const [i, [fields, { contentType, headers, body }]] of messages.entries()) {
-        const { contentType: readType, headers: readHeaders, body: readBody, ...readFields } = read[i]!;
+        const { contentType: readType, headers: readHeaders, body: readBody, history, ...readFields } = read[i]!;
+        expect(history).toBeNull();
         expect(readFields).toEqual(fields);
         expect(readType).toBe(contentType);
         expect(readHeaders === null ? null : hex(readHeaders)).toBe(

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import {
   beginDeliver,
   CLIENT_OPS,
+  type DeadLetter,
   encodeFrame,
   encodeValue,
   endDeliver,
@@ -15,6 +16,7 @@ import {
   SettleFrame,
   TagRanges,
   type WireDelivery,
+  writeDeadLetters,
   writeDeliveryHead,
   writeNack,
   writeSettle,
@@ -118,17 +120,24 @@ type Delivery = [
   string | null,
   Record<string, unknown> | null,
   Uint8Array,
+  DeadLetterFields[]?,
 ];
+type DeadLetterFields = [queue: string, reason: DeadLetter['reason'], timeMs: number, count: number];
 
 function encodeDeliver(frame: unknown[]): Uint8Array {
   const [, consumerId, deliveries] = frame as [number, number, Delivery[]];
   const writer = new FrameWriter(16);
   const at = beginDeliver(writer, consumerId);
-  for (const [tag, id, queueIndex, priority, attempt, redelivered, contentType, headers, body] of deliveries) {
-    writeDeliveryHead(writer, { tag, id, queueIndex, priority, attempt, redelivered });
+  for (const [tag, id, queueIndex, priority, attempt, redelivered, contentType, headers, body, history] of deliveries) {
+    writeDeliveryHead(writer, { tag, id, queueIndex, priority, attempt, redelivered }, history !== undefined);
     writer.raw(encodeValue(contentType));
     writer.raw(encodeValue(headers));
     writer.bin(body);
+    if (history === undefined) continue;
+    writeDeadLetters(
+      writer,
+      history.map(([queue, reason, timeMs, count]) => ({ queue, reason, timeMs, count })),
+    );
   }
   endDeliver(writer, at, deliveries.length);
   return writer.take();

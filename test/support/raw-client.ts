@@ -5,6 +5,7 @@
 import {
   CLIENT_OPS,
   type ConsumeOptions,
+  type DeadLetter,
   decodeFrame,
   decodeValue,
   type ErrorCode,
@@ -14,6 +15,8 @@ import {
   type Hello,
   LIMITS,
   type QueueInfo,
+  type QueueSettings,
+  readDeadLetters,
   readDeliver,
   readOp,
   SERVER_OPS,
@@ -45,6 +48,8 @@ export interface Delivery {
   readonly body: Uint8Array;
   /** The body as UTF-8. */
   readonly text: string;
+  /** Which queues have given it up, oldest first. */
+  readonly deadLetters: readonly DeadLetter[];
   /** Wall clock when it came. */
   readonly atMs: number;
 }
@@ -270,6 +275,11 @@ export class RawClient {
     return this.request(CLIENT_OPS.QUEUE_DECLARE, queue, settings);
   }
 
+  /** Changes settings of a queue. */
+  merge(queue: string, settings: Record<string, unknown>): Promise<{ settings: QueueSettings; version: number }> {
+    return this.request(CLIENT_OPS.QUEUE_DECLARE, queue, settings, 'merge');
+  }
+
   inspect(queue: string): Promise<QueueInfo> {
     return this.request<QueueInfo>(CLIENT_OPS.QUEUE_INSPECT, queue);
   }
@@ -444,7 +454,9 @@ function answered(client: RawClient, seq: number, answer: Answer): void {
 function deliveryOf(consumerId: number, delivery: WireDelivery): Delivery {
   const body = Uint8Array.from(delivery.body);
   const headers = delivery.headers === null ? null : decodeValue(delivery.headers);
-  return { ...delivery, consumerId, headers, body, text: Buffer.from(body).toString(), atMs: Date.now() };
+  const deadLetters = delivery.history === null ? [] : readDeadLetters(delivery.history);
+  const { history: _, ...fields } = delivery;
+  return { ...fields, consumerId, headers, body, text: Buffer.from(body).toString(), deadLetters, atMs: Date.now() };
 }
 
 /** CONSUME's map with what most tests want: late acks, strict order, prefetch 10. */

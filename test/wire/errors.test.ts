@@ -187,6 +187,12 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
   INVALID_ARGUMENT: () => request(CLIENT_OPS.QUEUE_LIST, [null, 0]),
   QUEUE_NOT_FOUND: () => request(CLIENT_OPS.QUEUE_INSPECT, ['nowhere']),
   QUEUE_MISMATCH: () => request(CLIENT_OPS.QUEUE_DECLARE, ['q', { defaultPriority: 7 }]),
+  QUEUE_FULL: async () => {
+    const client = await connect();
+    await client.declare('narrow', { messagesMax: 1 });
+    const answers = await client.publish([1, 2].map((i) => ({ queue: 'narrow', body: `${i}` })));
+    return { code: (answers[1] as { code?: unknown }).code, close: client.closed?.code ?? null };
+  },
   QUEUE_NOT_EMPTY: () =>
     request(CLIENT_OPS.QUEUE_DELETE, ['q', { ifEmpty: true }], (client) => client.publishTexts('q', ['x'])),
   QUEUE_IN_USE: () => request(CLIENT_OPS.QUEUE_DELETE, ['q', { ifUnused: true }], (client) => client.consume(1, ['q'])),

@@ -8,7 +8,6 @@ import {
   LIMITS,
   QUEUE_SETTINGS,
   type QueueInfo,
-  type QueueSettings,
 } from '@lovage/protocol';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { BrokerProcess } from '../support/broker-process.js';
@@ -353,11 +352,20 @@ describe('a wrong value in a field', () => {
     expect(client.answers.size).toBe(0);
   });
 
-  const badSettings = Object.entries(QUEUE_SETTINGS).flatMap(([name, { min, max }]) => [
-    [`${name} below its range`, [CLIENT_OPS.QUEUE_DECLARE, 1, 'other', { [name]: min - 1 }], name],
-    [`${name} above its range`, [CLIENT_OPS.QUEUE_DECLARE, 1, 'other', { [name]: max + 1 }], name],
-    [`${name} between whole numbers`, [CLIENT_OPS.QUEUE_DECLARE, 1, 'other', { [name]: min + 0.5 }], name],
-  ]) as [string, unknown[], keyof QueueSettings][];
+  const declared = (name: string, value: unknown): unknown[] => [
+    CLIENT_OPS.QUEUE_DECLARE,
+    1,
+    'other',
+    { [name]: value },
+  ];
+  const badSettings = Object.entries(QUEUE_SETTINGS).flatMap(([name, row]): [string, unknown[], string][] => {
+    if (row.kind !== 'integer') return [[`${name} of another kind`, declared(name, ['x']), name]];
+    return [
+      [`${name} below its range`, declared(name, row.min - 1), name],
+      [`${name} above its range`, declared(name, row.max + 1), name],
+      [`${name} between whole numbers`, declared(name, row.min + 0.5), name],
+    ];
+  });
 
   test.each<[string, readonly unknown[], string]>([
     ...badSettings,

@@ -1,0 +1,54 @@
+/** Which queues there are, by index and by name. */
+import type { QueueSettings } from '@lovage/protocol';
+import type { EffectSink } from './effects.js';
+import { addTotals, Queue } from './queue.js';
+import type { EngineState } from './state.js';
+
+export class QueueRegistry {
+  readonly #state: EngineState;
+  readonly #freeIndexes: number[] = [];
+
+  constructor(state: EngineState) {
+    this.#state = state;
+  }
+
+  /** Makes a queue and writes its record; null when there are too many. */
+  create(namespace: string, name: string, settings: QueueSettings, out: EffectSink): Queue | null {
+    if (this.#state.queuesByName.size >= this.#state.options.queuesMax) return null;
+    const index = this.#freeIndexes.pop() ?? this.#state.queues.length;
+    const queue = this.put(index, namespace, name, settings);
+    out.record({ type: 'queue', timeMs: this.#state.nowMs, index, namespace, name, settings });
+    return queue;
+  }
+
+  /** Puts a queue at an index, live or on replay. */
+  put(index: number, namespace: string, name: string, settings: QueueSettings): Queue {
+    const queue = new Queue(index, namespace, name, settings, this.#state.table);
+    queue.usedMs = this.#state.nowMs;
+    const { queues, queuesByName } = this.#state;
+    while (queues.length < index) queues.push(undefined);
+    queues[index] = queue;
+    queuesByName.set(`${namespace} ${name}`, queue);
+    return queue;
+  }
+
+  /** The name is free; what is left in the queue goes slice by slice, and then `remove` follows. */
+  unname(queue: Queue): void {
+    queue.isDeleted = true;
+    this.#state.queuesByName.delete(`${queue.namespace} ${queue.name}`);
+  }
+
+  /** The queue is empty: its index is free. */
+  remove(queue: Queue): void {
+    this.#state.queues[queue.index] = undefined;
+    addTotals(this.#state.deletedTotals, queue.totals);
+    this.#freeIndexes.push(queue.index);
+  }
+
+  /** After replay: which indexes are free is known only now. */
+  findFreeIndexes(): void {
+    this.#freeIndexes.length = 0;
+    const { queues } = this.#state;
+    for (let i = queues.length - 1; i >= 0; i--) if (queues[i] === undefined) this.#freeIndexes.push(i);
+  }
+}

@@ -1,0 +1,207 @@
+// hot path
+/** What clients say of their deliveries: START, ACK, NACK, RELEASE. One frame names many tags, and its records are written before it is told to be done. */
+import type { ErrorCode } from '@lovage/protocol';
+import type { NackCommand, SettleCommand } from './command.js';
+import type { Consumer } from './consumer.js';
+import type { DeadLetters } from './dead-letters.js';
+import type { Deliveries } from './deliveries.js';
+import type { EffectSink } from './effects.js';
+import { STATE } from './message-table.js';
+import type { Places } from './places.js';
+import { recordParts } from './record.js';
+import { Refusals } from './refusals.js';
+import type { Session } from './session.js';
+import type { SingleActive } from './single-active.js';
+import type { EngineState } from './state.js';
+
+/** The ranges of a frame may name so many tags beyond those that are unsettled; one that goes further is refused whole instead of being walked through. */
+const STALE_TAGS_MAX = 65_536;
+
+/** The parts of the engine that settling works with. */
+export interface SettlingParts {
+  readonly places: Places;
+  readonly deadLetters: DeadLetters;
+  readonly single: SingleActive;
+  readonly deliveries: Deliveries;
+}
+
+export class Settling {
+  readonly #state: EngineState;
+  readonly #places: Places;
+  readonly #deadLetters: DeadLetters;
+  readonly #single: SingleActive;
+  readonly #deliveries: Deliveries;
+  readonly #entries: number[] = [];
+  /** Of the frame at hand. */
+  readonly #refusals = new Refusals();
+
+  constructor(state: EngineState, parts: SettlingParts) {
+    this.#state = state;
+    this.#places = parts.places;
+    this.#deadLetters = parts.deadLetters;
+    this.#single = parts.single;
+    this.#deliveries = parts.deliveries;
+  }
+
+  start(command: SettleCommand, out: EffectSink): void {
+    const session = this.#state.session(command.session);
+    const entries = this.#entries;
+    entries.length = 0;
+    this.#eachTag(session, command, (lease, tag) => {
+      const { table, leases } = this.#state;
+      const slot = leases.slot[lease]!;
+      if (slot < 0 || table.state[slot] !== STATE.LEASED) return null;
+      this.#deliveries.begin(slot);
+      const consumer = leases.consumer[lease]!;
+      if (consumer.ack === 'early') {
+        this.#deliveries.finish(slot);
+        leases.slot[lease] = -1;
+      } else if (!table.isMemory(slot)) {
+        entries.push(table.id[slot]!, tag, consumer.id);
+      }
+      return null;
+    });
+    if (entries.length > 0) {
+      this.#recordSession(session, out);
+      for (const part of recordParts(entries)) out.record({ type: 'start', session: session.number, entries: part });
+    }
+    this.#deliveries.flushSettled(out);
+    this.#settle(session, command.settleSeq, out);
+    // Ack mode early may have settled what a single active consumer waits for.
+    if (this.#single.isWaiting) this.#deliveries.flow(out);
+  }
+
+  ack(command: SettleCommand, out: EffectSink): void {
+    const session = this.#state.session(command.session);
+    this.#eachTag(session, command, (lease, tag) => {
+      const slot = this.#state.leases.slot[lease]!;
+      if (slot >= 0) this.#deliveries.finish(slot);
+      this.#deliveries.freeLease(session, lease, tag);
+      return null;
+    });
+    this.#deliveries.flushSettled(out);
+    this.#settle(session, command.settleSeq, out);
+    this.#deliveries.flow(out);
+  }
+
+  nack(command: NackCommand, out: EffectSink): void {
+    const session = this.#state.session(command.session);
+    const entries = this.#entries;
+    entries.length = 0;
+    this.#eachTag(session, command, (lease, tag) => {
+      const slot = this.#state.leases.slot[lease]!;
+      if (slot >= 0 && command.requeue) this.#standInLine(lease, slot);
+      this.#deliveries.freeLease(session, lease, tag);
+      if (slot >= 0 && command.requeue) this.#requeue(slot, command.delayMs, entries, out);
+      else if (slot >= 0) this.#reject(slot, out);
+      return null;
+    });
+    this.#deliveries.recordReturns(entries, out);
+    this.#deadLetters.flush(out);
+    this.#settle(session, command.settleSeq, out);
+    this.#deliveries.flow(out);
+  }
+
+  release(command: SettleCommand, out: EffectSink): void {
+    const session = this.#state.session(command.session);
+    const yielding = new Set<Consumer>();
+    this.#eachTag(session, command, (lease, tag) => {
+      const slot = this.#state.leases.slot[lease]!;
+      if (slot >= 0 && this.#state.table.state[slot] === STATE.STARTED) return 'INVALID_ARGUMENT';
+      yielding.add(this.#state.leases.consumer[lease]!);
+      this.#deliveries.freeLease(session, lease, tag);
+      if (slot >= 0) this.#deliveries.giveBack(slot, 0, out);
+      return null;
+    });
+    this.#deadLetters.flush(out);
+    this.#settle(session, command.settleSeq, out);
+    for (const consumer of yielding) consumer.isYielding = true;
+    this.#deliveries.prepare(out);
+    this.#deliveries.dispatchTouched(out);
+    for (const consumer of yielding) consumer.isYielding = false;
+    this.#deliveries.flow(out);
+  }
+
+  #requeue(slot: number, delayMs: number, entries: number[], out: EffectSink): void {
+    const { table, nowMs } = this.#state;
+    // Ack mode none: the journal has settled it already, there is nothing to return, and its queue may be gone.
+    if (table.state[slot] === STATE.SENDING) return table.free(slot);
+    if (table.state[slot] === STATE.LEASED) this.#deliveries.begin(slot);
+    const { backoffMsMin, backoffMsMax } = this.#state.queueOf(slot).settings;
+    const attempts = table.attempts[slot]!;
+    const backoffMs = delayMs >= 0 ? delayMs : Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(attempts - 1, 52));
+    const dueMs = backoffMs > 0 ? nowMs + backoffMs : 0;
+    const id = table.id[slot]!;
+    const isMemory = table.isMemory(slot);
+    if (this.#deliveries.giveBack(slot, dueMs, out) && !isMemory) entries.push(id, attempts, dueMs);
+  }
+
+  /** A consumer does not want it, and nobody else shall have it. */
+  #reject(slot: number, out: EffectSink): void {
+    if (this.#state.table.state[slot] === STATE.SENDING) return this.#state.table.free(slot);
+    const queue = this.#state.queueOf(slot);
+    this.#places.leave(slot, queue);
+    this.#deadLetters.giveUp(slot, queue, 'rejected', out);
+  }
+
+  /** A consumer that gives a message back has its queue among those it asks next: with the credit that it gains the queues are served in its order. */
+  #standInLine(lease: number, slot: number): void {
+    const { table, leases } = this.#state;
+    const consumer = leases.consumer[lease]!;
+    if (!consumer.isActive || table.state[slot] === STATE.SENDING) return;
+    const queue = this.#state.queueOf(slot);
+    // A consumer of this number may have come anew, with other queues, since the lease was given out.
+    const likely = consumer.attachments[leases.queueIndex[lease]!];
+    const attachment = likely?.queue === queue ? likely : consumer.attachments.find((other) => other.queue === queue);
+    if (attachment === undefined || attachment.isMarked) return;
+    // Who stands by stays there.
+    if (queue.isSingle && queue.active !== attachment) return;
+    queue.rotation.remove(attachment);
+    consumer.mark(attachment);
+  }
+
+  /** Calls `visit` with the lease of each tag; what has none, or what `visit` refuses, is refused to the client by `#settle`. */
+  #eachTag(
+    session: Session,
+    command: SettleCommand | NackCommand,
+    visit: (lease: number, tag: number) => ErrorCode | null,
+  ): void {
+    const { ranges, settleSeq } = command;
+    if (session.settleSeq !== null && settleSeq <= session.settleSeq) return;
+    const refusals = this.#refusals;
+    let tagsLeft = session.tags.size + STALE_TAGS_MAX;
+    for (let i = 0; i < ranges.length; i += 2) {
+      const first = ranges[i]!;
+      const count = ranges[i + 1]!;
+      if (first + count - 1 > session.lastTag || count > tagsLeft) {
+        refusals.add(first, count, 'UNKNOWN_TAG');
+        continue;
+      }
+      tagsLeft -= count;
+      for (let tag = first; tag < first + count; tag++) {
+        const lease = session.tags.get(tag);
+        const code = lease >= 0 ? visit(lease, tag) : session.forgive(tag) ? 'SUPERSEDED' : 'ALREADY_SETTLED';
+        if (code !== null) refusals.add(tag, 1, code);
+      }
+    }
+  }
+
+  /** Ends a settlement frame whose records are written: what it refuses is told before it is told to be done. */
+  #settle(session: Session, settleSeq: number, out: EffectSink): void {
+    if (session.settleSeq === null || settleSeq > session.settleSeq) session.settleSeq = settleSeq;
+    this.#refusals.flush(session.number, settleSeq, out);
+    out.settled(session.number, settleSeq);
+  }
+
+  #recordSession(session: Session, out: EffectSink): void {
+    if (session.isRecorded) return;
+    session.isRecorded = true;
+    out.record({
+      type: 'session',
+      session: session.number,
+      key: session.key,
+      namespace: session.namespace,
+      producer: session.producer?.name ?? null,
+    });
+  }
+}

@@ -1,0 +1,120 @@
+/** START, ACK, NACK and RELEASE. */
+import type { NackCommand, SettleCommand } from '../../../server/engine/command.js';
+import type { ModelConsumer, ModelLease, ModelMessage, ModelSession } from './entities.js';
+import type { ModelFlow } from './flow.js';
+import type { ModelMessages } from './messages.js';
+import type { ModelState } from './state.js';
+
+export class ModelSettling {
+  readonly #state: ModelState;
+  readonly #messages: ModelMessages;
+  readonly #flow: ModelFlow;
+  /** Old tags of the frame at hand that were asked for: a second time they are settled. */
+  readonly #forgiven = new Set<number>();
+
+  constructor(state: ModelState, messages: ModelMessages, flow: ModelFlow) {
+    this.#state = state;
+    this.#messages = messages;
+    this.#flow = flow;
+  }
+
+  settle(command: SettleCommand | NackCommand): void {
+    this.#forgiven.clear();
+    const session = this.#state.sessions.get(command.session)!;
+    const { settleSeq, ranges } = command;
+    const released = new Set<ModelConsumer>();
+    if (session.settleSeq === null || settleSeq > session.settleSeq) {
+      for (let i = 0; i < ranges.length; i += 2) {
+        const first = ranges[i]!;
+        const count = ranges[i + 1]!;
+        if (first + count - 1 > session.lastTag) {
+          this.#state.answer({
+            type: 'refused',
+            session: session.number,
+            settleSeq,
+            firstTag: first,
+            count,
+            code: 'UNKNOWN_TAG',
+          });
+          continue;
+        }
+        for (let tag = first; tag < first + count; tag++) this.#settleTag(session, command, tag, released);
+      }
+      session.settleSeq = settleSeq;
+    }
+    this.#state.answer({ type: 'settled', session: session.number, settleSeq });
+    this.#state.yielding = released;
+    this.#flow.flow();
+    this.#state.yielding = new Set();
+    this.#flow.flow();
+  }
+
+  #settleTag(
+    session: ModelSession,
+    command: SettleCommand | NackCommand,
+    tag: number,
+    released: Set<ModelConsumer>,
+  ): void {
+    const lease = session.leases.get(tag);
+    const refuse = (code: 'SUPERSEDED' | 'ALREADY_SETTLED' | 'INVALID_ARGUMENT'): void =>
+      this.#state.answer({
+        type: 'refused',
+        session: session.number,
+        settleSeq: command.settleSeq,
+        firstTag: tag,
+        count: 1,
+        code,
+      });
+    if (lease === undefined) {
+      const isKnown = session.revoked.delete(tag);
+      const isSuperseded = isKnown || this.#isToldSuperseded(session, tag);
+      if (isKnown) this.#forgiven.add(tag);
+      return refuse(isSuperseded ? 'SUPERSEDED' : 'ALREADY_SETTLED');
+    }
+    const { message, consumer } = lease;
+    if (command.type === 'start') return this.#start(lease);
+    if (command.type === 'release' && message?.state === 'started') return refuse('INVALID_ARGUMENT');
+    this.#messages.endLease(lease);
+    if (command.type === 'release') released.add(consumer);
+    if (message === null) return;
+    if (command.type === 'release') this.#messages.giveBack(message, 0);
+    else if (command.type === 'nack') this.#nack(message, command);
+    else this.#messages.acked(message);
+  }
+
+  #isToldSuperseded(session: ModelSession, tag: number): boolean {
+    if (tag > session.forgottenTag || this.#forgiven.has(tag)) return false;
+    this.#forgiven.add(tag);
+    return this.#state.told.some(
+      (effect) =>
+        effect.type === 'refused' &&
+        effect.code === 'SUPERSEDED' &&
+        effect.firstTag <= tag &&
+        tag < effect.firstTag + effect.count,
+    );
+  }
+
+  #start(lease: ModelLease): void {
+    const { message, consumer, session } = lease;
+    if (message === null || message.state !== 'leased') return;
+    message.state = 'started';
+    message.attempts++;
+    if (consumer.ack === 'early') {
+      this.#messages.acked(message);
+      lease.message = null;
+    } else if (!message.isMemory) {
+      session.isRecorded = true;
+    }
+  }
+
+  #nack(message: ModelMessage, { requeue, delayMs }: NackCommand): void {
+    if (!requeue) return this.#messages.giveUp(message, 'rejected');
+    if (message.state === 'leased') {
+      message.state = 'started';
+      message.attempts++;
+    }
+    const { backoffMsMin, backoffMsMax } = message.queue.settings;
+    const backoffMs = Math.min(backoffMsMax, backoffMsMin * 2 ** (message.attempts - 1));
+    this.#messages.giveBack(message, delayMs >= 0 ? delayMs : backoffMs);
+  }
+}

@@ -1,0 +1,125 @@
+/** What the parts of the reference model share, and the questions that they all ask of it. */
+import type { Token } from '../../../server/engine/access.js';
+import type { Command } from '../../../server/engine/command.js';
+import type { EngineOptions } from '../../../server/engine/state.js';
+import type { Delivered, Effect } from '../recorder.js';
+import type {
+  Answer,
+  ModelConsumer,
+  ModelMessage,
+  ModelProducer,
+  ModelQueue,
+  ModelSession,
+  Sweep,
+} from './entities.js';
+
+export class ModelState {
+  readonly options: EngineOptions;
+  /** By namespace and name. */
+  readonly queues = new Map<string, ModelQueue>();
+  readonly messages = new Map<number, ModelMessage>();
+  readonly sessions = new Map<number, ModelSession>();
+  readonly producers = new Map<string, ModelProducer>();
+  readonly tokens = new Map<string, Token>();
+  sweeps: Sweep[] = [];
+  nowMs = 0;
+  nextId = 1;
+  nextSession = 1;
+  refusal: 'DISK_FULL' | null = null;
+  /** Whether the engine has a queue, after the command at hand: where several want the last free place the model takes its choice. */
+  engineHas: (namespace: string, name: string) => boolean = () => true;
+  // Of the command at hand:
+  /** What the engine said, still to be accounted for. */
+  told: readonly Effect[] = [];
+  deliveries: Delivered[] = [];
+  answers: Answer[] = [];
+  /** Queues that got messages, and consumers that got credit: in which order those are served is left open. */
+  readonly touched = new Set<ModelQueue>();
+  readonly gained = new Set<ModelConsumer>();
+  yielding: ReadonlySet<ModelConsumer> = new Set();
+  /** A queue was not made that the engine has not made either: there must have been no room for it. */
+  wasDenied = false;
+  #turn = 0;
+
+  constructor(options: EngineOptions) {
+    this.options = options;
+  }
+
+  begin(nowMs: number, effects: readonly Effect[]): void {
+    this.clock(nowMs);
+    this.touched.clear();
+    this.gained.clear();
+    this.told = effects;
+    this.deliveries = effects.filter((effect) => effect.type === 'deliver');
+    this.answers = [];
+    this.wasDenied = false;
+  }
+
+  clock(nowMs: number): void {
+    this.nowMs = Math.max(this.nowMs, nowMs);
+  }
+
+  /** A number that is higher than all before. */
+  nextTurn(): number {
+    return ++this.#turn;
+  }
+
+  queue(namespace: string, name: string): ModelQueue | null {
+    return this.queues.get(`${namespace} ${name}`) ?? null;
+  }
+
+  /** The queue that a request names; answers for one that is missing. */
+  named({ session, request, name }: { session: number; request: number; name: string }): ModelQueue | null {
+    const queue = this.queue(this.sessions.get(session)!.namespace, name);
+    if (queue === null) this.answer({ type: 'fail', session, request, code: 'QUEUE_NOT_FOUND' });
+    return queue;
+  }
+
+  producer(namespace: string, name: string): ModelProducer {
+    const key = `${namespace} ${name}`;
+    const producer = this.producers.get(key) ?? { taken: new Map(), confirmedSeq: 0 };
+    this.producers.set(key, producer);
+    return producer;
+  }
+
+  messagesOf(queue: ModelQueue): ModelMessage[] {
+    return [...this.messages.values()].filter((message) => message.queue === queue);
+  }
+
+  consumersOf(queue: ModelQueue): ModelConsumer[] {
+    const found: ModelConsumer[] = [];
+    for (const session of this.sessions.values())
+      for (const consumer of session.consumers.values())
+        if (consumer.isActive && consumer.queues.includes(queue)) found.push(consumer);
+    return found;
+  }
+
+  unsettled(consumer: ModelConsumer): number {
+    let count = 0;
+    for (const lease of consumer.session.leases.values()) if (lease.consumer === consumer) count++;
+    return count;
+  }
+
+  hasCredit(consumer: ModelConsumer): boolean {
+    const { isActive, prefetch, session } = consumer;
+    if (!isActive || this.yielding.has(consumer) || session.unsentBytes >= this.options.unsentBytesMax) return false;
+    return prefetch === 0 || this.unsettled(consumer) < prefetch;
+  }
+
+  isLapsed(message: ModelMessage): boolean {
+    const { state, expiryMs } = message;
+    return (state === 'waiting' || state === 'delayed') && expiryMs !== 0 && expiryMs <= this.nowMs;
+  }
+
+  answer(answer: Answer): void {
+    this.answers.push(answer);
+  }
+
+  fail({ session, request }: { session: number; request: number }, code: (Answer & { type: 'fail' })['code']): void {
+    this.answer({ type: 'fail', session, request, code });
+  }
+
+  reply({ session, request }: Extract<Command, { request: number }>, result: unknown): void {
+    this.answer({ type: 'reply', session, request, result });
+  }
+}
