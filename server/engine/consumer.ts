@@ -48,6 +48,10 @@ export class Consumer {
   priority = 0;
   /** Deliveries that hold a credit. */
   unsettled = 0;
+  /** Of those, the ones that it has started. */
+  started = 0;
+  /** Of those, the ones that it was asked to give back and has not answered for. */
+  recalling = 0;
   /** False before CONSUME (a session that was resumed), after CANCEL, and while the connection is lost. */
   isActive = false;
   /** True while what it has just released is offered to others first. */

@@ -64,7 +64,10 @@ export class Deliveries {
       const slot = this.#next(queue, out);
       if (slot < 0) break;
       const attachment = queue.rotation.next();
-      if (attachment === null) break;
+      if (attachment === null) {
+        this.#recall.waits(queue, this.#state.table.priority[slot]!);
+        break;
+      }
       this.#lease(slot, queue, attachment, out);
     }
     this.flushSettled(out);
@@ -77,7 +80,10 @@ export class Deliveries {
   pull(consumer: Consumer, out: EffectSink): void {
     while (consumer.hasCredit()) {
       const attachment = consumer.nextMarked();
-      if (attachment === null) break;
+      if (attachment === null) {
+        if (consumer.unsettled === consumer.started) this.#recall.idles(consumer);
+        break;
+      }
       const { queue } = attachment;
       const slot = queue.isDeliverable ? this.#next(queue, out) : -1;
       if (slot < 0) {
@@ -190,6 +196,7 @@ export class Deliveries {
     session.tags.set(tag, lease);
     session.lastTag = Math.max(session.lastTag, tag);
     consumer.unsettled++;
+    this.#markStarted(lease);
     table.state[slot] = STATE.STARTED;
     table.prev[slot] = lease;
     queue.started++;
@@ -207,6 +214,24 @@ export class Deliveries {
   markRedelivered(): void {
     const { table } = this.#state;
     for (let slot = 0; slot < table.slotsUsed; slot++) table.flags[slot]! |= FLAG.REDELIVERED;
+  }
+
+  /** The consumer says that a handler has begun on its delivery. */
+  start(lease: number): void {
+    const consumer = this.#state.leases.consumer[lease]!;
+    this.begin(this.#state.leases.slot[lease]!);
+    this.#markStarted(lease);
+    if (consumer.unsettled === consumer.started && consumer.hasCredit()) this.#recall.idles(consumer);
+  }
+
+  #markStarted(lease: number): void {
+    const { leases } = this.#state;
+    const consumer = leases.consumer[lease]!;
+    leases.isStarted[lease] = 1;
+    consumer.started++;
+    if (leases.isRecalled[lease] === 0) return;
+    leases.isRecalled[lease] = 0;
+    consumer.recalling--;
   }
 
   /** A handler has begun on a leased message: an attempt. */
@@ -312,6 +337,8 @@ export class Deliveries {
     const { leases } = this.#state;
     const consumer = leases.consumer[lease]!;
     session.tags.delete(tag);
+    if (leases.isStarted[lease] === 1) consumer.started--;
+    if (leases.isRecalled[lease] === 1) consumer.recalling--;
     leases.free(lease);
     consumer.unsettled--;
     if (consumer.isActive) this.#touchedConsumers.add(consumer);

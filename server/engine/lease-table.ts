@@ -16,8 +16,10 @@ export class LeaseTable {
   queueIndex = new Uint16Array(256);
   /** Engine time at which it was decided. */
   sinceMs = new Float64Array(256);
-  /** 1 once the client was asked to give it back. */
+  /** 1 while the client is asked to give it back. */
   isRecalled = new Uint8Array(256);
+  /** 1 once a handler has it. */
+  isStarted = new Uint8Array(256);
   #freeHead = -1;
   #neverUsed = 0;
   #size = 0;
@@ -41,6 +43,7 @@ export class LeaseTable {
     this.queueIndex[lease] = queueIndex;
     this.sinceMs[lease] = nowMs;
     this.isRecalled[lease] = 0;
+    this.isStarted[lease] = 0;
     this.#size++;
     return lease;
   }
@@ -79,5 +82,8 @@ export class LeaseTable {
     const isRecalled = new Uint8Array(length);
     isRecalled.set(this.isRecalled);
     this.isRecalled = isRecalled;
+    const isStarted = new Uint8Array(length);
+    isStarted.set(this.isStarted);
+    this.isStarted = isStarted;
   }
 }

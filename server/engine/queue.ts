@@ -35,6 +35,15 @@ export function addTotals(sum: QueueTotals, more: QueueTotals): void {
   for (const name of Object.keys(sum) as (keyof QueueTotals)[]) sum[name] += more[name];
 }
 
+/** What `Recall` knows of a queue that it looks at. */
+export interface Watch {
+  /** ms of the last look. */
+  lookedMs: number;
+  pauseMs: number;
+  /** Priority of the most urgent message that waited then, -1 if none did. */
+  priority: number;
+}
+
 export class Queue {
   readonly index: number;
   readonly namespace: string;
@@ -56,6 +65,8 @@ export class Queue {
   isDeleted = false;
   /** ms of its last use, see `queue-expiry.ts`. */
   usedMs = 0;
+  /** While `Recall` looks at it. */
+  watch: Watch | null = null;
   // What the settings mean for the hot path: a queue of default settings has none of these.
   /** It refuses publishes beyond a bound. */
   isRefusing = false;

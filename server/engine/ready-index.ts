@@ -67,6 +67,20 @@ export class ReadyIndex {
     return priority < 0 ? -1 : this.#oldest(this.#levels[priority]!);
   }
 
+  /** Priorities of the most urgent messages, at most so many, the highest first. */
+  priorities(limit: number): number[] {
+    const found: number[] = [];
+    for (let priority = this.#bitmap.highest(); priority >= 0 && found.length < limit; priority--) {
+      const level = this.#levels[priority];
+      if (level === undefined) continue;
+      let returned = level.returned?.size ?? 0;
+      for (; returned > 0 && found.length < limit; returned--) found.push(priority);
+      for (let slot = level.head; slot >= 0 && found.length < limit; slot = this.#table.next[slot]!)
+        found.push(priority);
+    }
+    return found;
+  }
+
   /** A waiting message with an id below `id`, the smallest of the most urgent priority that has one; -1 if there is none. */
   peekBelow(id: number): number {
     for (let priority = this.#bitmap.highest(); priority >= 0; priority--) {

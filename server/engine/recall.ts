@@ -1,138 +1,225 @@
 /**
  * Prefetch without hoarding: takes back deliveries that nobody has started, when somebody else could start them now or when something more urgent waits.
  *
- *     idle     a queue is empty, one of its consumers has credit, and another holds deliveries of it that have stood un-started for a while:
- *              up to half of those of the consumer that holds most go to the idle one
- *     urgent   a queue's next message finds no credit, and a consumer holds un-started deliveries of it that are less urgent: one of
- *              the least urgent comes back and makes room
+ *     idle     a consumer has credit and nothing to start, and the fullest of the others holds un-started deliveries of its queue that have stood for
+ *              20 ms: the newest of those go to the idle one, so many that both hold alike
+ *     urgent   messages wait without credit, and consumers of their queue hold un-started deliveries that are less urgent: those of a lower priority, and in
+ *              strict order those of later queues. The least urgent come back and make room, one for each message that waits
  *
- * The client answers RELEASE for what it has not started and nothing for the rest, so a recall can only move work forward. It settles down: a
- * delivery is recalled once, a queue is looked at once in 20 ms at most, and the pause doubles, up to 320 ms, while looking finds nothing.
+ * The client answers RELEASE for what it has not started and START for the rest, so a recall can only move work forward. It settles down:
+ *
+ * - **Rate.** A queue is looked at once in 20 ms at most, and a look asks for `SHARED_MAX` or `URGENT_MAX` deliveries. A consumer that has not
+ *   answered is not asked to share again, and a delivery is asked for once.
+ * - **Idle.** n deliveries go from a consumer with h unsettled ones to one with i only if h - n >= i + n. Each such move makes the sum of squares
+ *   of the consumers' unsettled deliveries smaller by 2n(h - i - n), at least 2n. So as long as nobody publishes, starts or settles anything, no more deliveries move
+ *   than half of the sum of (unsettled - mean)^2: none goes to and fro.
+ * - **Urgent.** Each recall exchanges a delivery for a more urgent one, so as long as nobody publishes, a delivery comes back at most once for each
+ *   more urgent message that waits.
+ *
+ * A queue's look is soon when a consumer of it runs out of work and when something more urgent than before begins to wait; otherwise the pause doubles,
+ * up to 320 ms, while looking finds nothing.
  */
-import type { Attachment, Consumer } from './consumer.js';
+import type { Consumer } from './consumer.js';
 import type { EffectSink } from './effects.js';
 import { STATE } from './message-table.js';
-import type { Queue } from './queue.js';
+import type { Queue, Watch } from './queue.js';
+import { QueueAlarms } from './queue-alarms.js';
 import type { EngineState } from './state.js';
 
-/** ms that a delivery may stand un-started before an idle consumer may have it, and the shortest time between two looks. */
+/** ms that a delivery may stand un-started before an idle consumer may have it, and the shortest time between two looks at a queue. */
 const STAND_MS = 20;
 const PAUSE_MS_MAX = 320;
-/** Deliveries recalled from one consumer at a time. */
-const RECALLS_MAX = 1_000;
-/** Leases that one look goes through: some 2 ms of work. */
-const LEASES_PER_LOOK = 20_000;
+/** Deliveries that one look asks for, for an idle consumer and for urgent messages. */
+const SHARED_MAX = 1_000;
+const URGENT_MAX = 100;
+/** Leases that the looks of one tick go through: some 2 ms of work. What is left is looked at in the next tick. */
+const LEASES_PER_TICK = 20_000;
+/** A consumer of more queues than this tells only so many that it is idle; the others find out by their next look. */
+const HURRIED_MAX = 64;
+
+/** A delivery that may come back: the smaller the rank, the less urgent. */
+interface Candidate {
+  readonly lease: number;
+  readonly rank: number;
+}
 
 export class Recall {
   readonly #state: EngineState;
-  /** Queues that have deliveries out -> ms of the next look. */
-  readonly #watched = new Map<Queue, { atMs: number; pauseMs: number }>();
-  #nextMs = Number.POSITIVE_INFINITY;
+  readonly #alarms: QueueAlarms;
   #leasesLeft = 0;
 
   constructor(state: EngineState) {
     this.#state = state;
+    this.#alarms = new QueueAlarms(state);
   }
 
   /** A queue has un-started deliveries again. */
   watch(queue: Queue): void {
-    if (this.#watched.has(queue)) return;
-    const atMs = this.#state.nowMs + STAND_MS;
-    this.#watched.set(queue, { atMs, pauseMs: STAND_MS });
-    this.#nextMs = Math.min(this.#nextMs, atMs);
+    if (queue.watch !== null) return;
+    const { nowMs } = this.#state;
+    queue.watch = { lookedMs: nowMs, pauseMs: STAND_MS, priority: -1 };
+    this.#alarms.set(queue, nowMs + STAND_MS);
+  }
+
+  /** A message of that priority waits because no consumer of its queue has credit. */
+  waits(queue: Queue, priority: number): void {
+    if (queue.watch === null) {
+      if (queue.attachments.size > 0) this.watch(queue);
+    } else if (priority > queue.watch.priority) {
+      queue.watch.priority = priority;
+      this.#hurry(queue, queue.watch);
+    }
+  }
+
+  /** A consumer has credit and nothing to start, and its queues have nothing for it. */
+  idles(consumer: Consumer): void {
+    const count = Math.min(HURRIED_MAX, consumer.attachments.length);
+    for (let i = 0; i < count; i++) {
+      const { queue } = consumer.attachments[i]!;
+      if (queue.watch !== null && queue.watch.pauseMs > STAND_MS) this.#hurry(queue, queue.watch);
+    }
   }
 
   /** ms of the next look, Infinity if there is nothing to look at. */
   next(): number {
-    return this.#nextMs;
+    return this.#alarms.next();
   }
 
   /** Looks at the queues whose time has come. */
   look(out: EffectSink): void {
-    const { nowMs } = this.#state;
-    if (nowMs < this.#nextMs) return;
-    this.#nextMs = Number.POSITIVE_INFINITY;
-    this.#leasesLeft = LEASES_PER_LOOK;
-    for (const [queue, watch] of this.#watched) {
-      if (queue.leased === 0) {
-        this.#watched.delete(queue);
+    this.#leasesLeft = LEASES_PER_TICK;
+    for (let queue = this.#alarms.take(); queue !== null; queue = this.#alarms.take()) {
+      const { watch } = queue;
+      if (watch === null) continue;
+      if (queue.leased === 0 && (queue.ready.size === 0 || queue.attachments.size === 0)) {
+        queue.watch = null;
         continue;
       }
-      if (watch.atMs <= nowMs && this.#leasesLeft > 0) {
-        const found = queue.isDeliverable && this.#lookAt(queue, out);
-        watch.pauseMs = found ? STAND_MS : Math.min(PAUSE_MS_MAX, watch.pauseMs * 2);
-        watch.atMs = nowMs + watch.pauseMs;
+      const { nowMs } = this.#state;
+      if (this.#leasesLeft <= 0) {
+        this.#alarms.set(queue, nowMs + 1);
+        return;
       }
-      this.#nextMs = Math.min(this.#nextMs, Math.max(watch.atMs, nowMs + 1));
+      const found = queue.isDeliverable && this.#lookAt(queue, watch, out);
+      watch.lookedMs = nowMs;
+      watch.pauseMs = found ? STAND_MS : Math.min(PAUSE_MS_MAX, watch.pauseMs * 2);
+      this.#alarms.set(queue, nowMs + watch.pauseMs);
     }
   }
 
+  #hurry(queue: Queue, watch: Watch): void {
+    watch.pauseMs = STAND_MS;
+    this.#alarms.set(queue, Math.max(this.#state.nowMs, watch.lookedMs + STAND_MS));
+  }
+
   /** True if something was recalled. */
-  #lookAt(queue: Queue, out: EffectSink): boolean {
+  #lookAt(queue: Queue, watch: Watch, out: EffectSink): boolean {
     const waiting = queue.ready.peek();
-    if (waiting >= 0) return this.#makeRoom(queue, this.#state.table.priority[waiting]!, out);
+    watch.priority = waiting < 0 ? -1 : this.#state.table.priority[waiting]!;
+    if (waiting >= 0) return this.#makeRoom(queue, watch.priority, out);
     // Those who stand by are not to have any.
     if (queue.isSingle) return false;
     const idle = this.#idle(queue);
     return idle !== null && this.#share(queue, idle, out);
   }
 
-  /** A consumer with credit and nothing that it could start. One that has given something back has credit, too, but is not idle. */
+  /** The emptiest consumer with credit and nothing that it could start. One that has given something back has credit, too, but is not idle. */
   #idle(queue: Queue): Consumer | null {
-    for (const attachment of queue.attachments) {
-      if (attachment.consumer.hasCredit() && this.#unstarted(attachment, () => true).length === 0)
-        return attachment.consumer;
+    let idle: Consumer | null = null;
+    for (const { consumer } of queue.attachments) {
+      if (consumer.unsettled > consumer.started || !consumer.hasCredit()) continue;
+      if (idle === null || consumer.unsettled < idle.unsettled) idle = consumer;
     }
-    return null;
+    return idle;
   }
 
   #share(queue: Queue, idle: Consumer, out: EffectSink): boolean {
-    const credit = idle.prefetch === 0 ? RECALLS_MAX : Math.min(RECALLS_MAX, idle.prefetch - idle.unsettled);
+    const { leases } = this.#state;
     const standsSinceMs = this.#state.nowMs - STAND_MS;
-    let most: number[] = [];
-    for (const attachment of queue.attachments) {
-      if (attachment.consumer === idle) continue;
-      const leases = this.#unstarted(attachment, (lease) => this.#state.leases.sinceMs[lease]! <= standsSinceMs);
-      if (leases.length > most.length) most = leases;
-    }
-    // The newest would have been started last.
-    const count = Math.min(credit, Math.ceil(most.length / 2));
-    for (const lease of most.slice(most.length - count)) this.#recall(lease, out);
-    return count > 0;
-  }
-
-  #makeRoom(queue: Queue, priority: number, out: EffectSink): boolean {
-    const { table, leases } = this.#state;
-    for (const attachment of queue.attachments) {
-      const lower = this.#unstarted(attachment, (lease) => table.priority[leases.slot[lease]!]! < priority);
-      const least = lower.sort(
-        (a, b) =>
-          table.priority[leases.slot[a]!]! - table.priority[leases.slot[b]!]! || leases.tag[b]! - leases.tag[a]!,
-      )[0];
-      if (least === undefined) continue;
-      this.#recall(least, out);
+    const credit = idle.prefetch === 0 ? SHARED_MAX : idle.prefetch - idle.unsettled;
+    for (const holder of this.#holders(queue, idle)) {
+      const found = this.#unstarted(
+        holder,
+        (lease) => this.#queueOf(lease) === queue.index && leases.sinceMs[lease]! <= standsSinceMs,
+      );
+      const count = Math.min(credit, SHARED_MAX, found.length, Math.floor((holder.unsettled - idle.unsettled) / 2));
+      if (count === 0) continue;
+      // The newest would have been started last.
+      found.sort((a, b) => leases.tag[a]! - leases.tag[b]!);
+      for (const lease of found.slice(found.length - count)) this.#recall(lease, out);
       return true;
     }
     return false;
   }
 
-  /** Deliveries of a queue that a consumer has not started and was not asked for yet, by rising tag. */
-  #unstarted(attachment: Attachment, matches: (lease: number) => boolean): number[] {
+  /** Who has so much more than the idle consumer that it may share, the fullest first. */
+  #holders(queue: Queue, idle: Consumer): Consumer[] {
+    const found: Consumer[] = [];
+    for (const { consumer } of queue.attachments) {
+      const mayShare = consumer.unsettled > consumer.started && consumer.recalling === 0;
+      if (mayShare && consumer.unsettled - idle.unsettled >= 2) found.push(consumer);
+    }
+    return found.sort((a, b) => b.unsettled - a.unsettled);
+  }
+
+  #makeRoom(queue: Queue, highest: number, out: EffectSink): boolean {
+    const candidates: Candidate[] = [];
+    // Who has been asked and has not answered makes room, too.
+    let room = 0;
+    for (const attachment of queue.attachments) {
+      const { consumer } = attachment;
+      if (consumer.prefetch === 0 || !consumer.session.isWritable) continue;
+      if (queue.isSingle && queue.active !== attachment) continue;
+      room += consumer.recalling;
+      if (consumer.unsettled > consumer.started)
+        this.#lessUrgent(queue, attachment.index, consumer, highest, candidates);
+    }
+    const { tag } = this.#state.leases;
+    candidates.sort((a, b) => a.rank - b.rank || tag[b.lease]! - tag[a.lease]!);
+    const waiting = queue.ready.priorities(Math.min(URGENT_MAX, room + candidates.length));
+    let asked = 0;
+    for (let i = room; i < waiting.length; i++) {
+      const { lease, rank } = candidates[asked]!;
+      if (rank >= waiting[i]!) break;
+      this.#recall(lease, out);
+      asked++;
+    }
+    return asked > 0;
+  }
+
+  #lessUrgent(queue: Queue, index: number, consumer: Consumer, highest: number, found: Candidate[]): void {
+    const { table, leases } = this.#state;
+    for (const lease of this.#unstarted(consumer, () => true)) {
+      const isHere = this.#queueOf(lease) === queue.index;
+      const isLater = consumer.order === 'strict' && leases.queueIndex[lease]! > index;
+      if (!isHere && !isLater) continue;
+      const rank = isHere ? table.priority[leases.slot[lease]!]! : -1;
+      if (rank < highest) found.push({ lease, rank });
+    }
+  }
+
+  /** Deliveries that a consumer has not started and was not asked for yet. */
+  #unstarted(consumer: Consumer, matches: (lease: number) => boolean): number[] {
     const { table, leases } = this.#state;
     const found: number[] = [];
-    attachment.consumer.session.tags.forEach((_, lease) => {
+    consumer.session.tags.forEach((_, lease) => {
       if (--this.#leasesLeft < 0) return;
       const slot = leases.slot[lease]!;
-      if (slot < 0 || leases.consumer[lease] !== attachment.consumer || leases.isRecalled[lease] === 1) return;
-      if (table.state[slot] === STATE.LEASED && table.queue[slot] === attachment.queue.index && matches(lease))
-        found.push(lease);
+      if (slot < 0 || leases.consumer[lease] !== consumer || leases.isRecalled[lease] === 1) return;
+      if (table.state[slot] === STATE.LEASED && matches(lease)) found.push(lease);
     });
-    return found.sort((a, b) => leases.tag[a]! - leases.tag[b]!);
+    return found;
+  }
+
+  #queueOf(lease: number): number {
+    return this.#state.table.queue[this.#state.leases.slot[lease]!]!;
   }
 
   #recall(lease: number, out: EffectSink): void {
     const { leases } = this.#state;
+    const consumer = leases.consumer[lease]!;
     leases.isRecalled[lease] = 1;
-    out.recall(leases.consumer[lease]!.session.number, leases.tag[lease]!);
+    consumer.recalling++;
+    out.recall(consumer.session.number, leases.tag[lease]!);
   }
 }

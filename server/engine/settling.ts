@@ -51,7 +51,7 @@ export class Settling {
       const { table, leases } = this.#state;
       const slot = leases.slot[lease]!;
       if (slot < 0 || table.state[slot] !== STATE.LEASED) return null;
-      this.#deliveries.begin(slot);
+      this.#deliveries.start(lease);
       const consumer = leases.consumer[lease]!;
       if (consumer.ack === 'early') {
         this.#deliveries.finish(slot);

@@ -144,6 +144,7 @@ export class ReferenceModel extends ModelState {
   #end(effects: readonly Effect[]): void {
     assert.deepEqual(this.deliveries, [], 'nothing is delivered that should not be');
     this.#checkDenied();
+    this.#flow.beginRecalls();
     for (const effect of effects) if (effect.type === 'recall') this.#flow.checkRecall(effect);
     const answers = effects.filter((effect) => effect.type !== 'deliver' && effect.type !== 'recall');
     assert.deepEqual(sorted(answers.flatMap(spread)), sorted(this.answers.flatMap(spread)));

@@ -35,6 +35,7 @@ export interface ModelLease {
   /** Ack mode none: its bytes have not left yet. */
   isUnsent: boolean;
   isRecalled: boolean;
+  hasStarted: boolean;
 }
 
 export interface ModelConsumer {

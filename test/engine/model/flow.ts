@@ -8,6 +8,8 @@ import type { ModelState } from './state.js';
 export class ModelFlow {
   readonly #state: ModelState;
   readonly #messages: ModelMessages;
+  /** Deliveries that each consumer is asked to share by the command at hand. */
+  readonly #shared = new Map<ModelConsumer, number>();
 
   constructor(state: ModelState, messages: ModelMessages) {
     this.#state = state;
@@ -25,20 +27,53 @@ export class ModelFlow {
     }
   }
 
+  /** Before the recalls of a command are checked. */
+  beginRecalls(): void {
+    this.#shared.clear();
+  }
+
   checkRecall({ session: number, tag }: Extract<Effect, { type: 'recall' }>): void {
     const lease = this.#state.sessions.get(number)?.leases.get(tag);
     const { message } = lease ?? {};
     assert.ok(lease !== undefined && message?.state === 'leased', 'a recall asks for a delivery that has not started');
     assert.ok(!lease.isRecalled, 'a delivery is recalled once');
     lease.isRecalled = true;
-    const next = this.#next(message.queue);
-    const isUrgent = next !== null && next.priority > message.priority;
-    const others = this.#state.consumersOf(message.queue).filter((other) => other !== lease.consumer);
-    const isIdle =
-      next === null &&
-      this.#state.nowMs - lease.sinceMs >= 20 &&
-      others.some((other) => this.#mayTake(other, message.queue) && this.#state.hasCredit(other));
-    assert.ok(isUrgent || isIdle, 'a recall has a reason');
+    if (this.#isUrgent(lease, message)) return;
+    assert.equal(this.#next(message.queue), null, 'a delivery is shared when nothing waits');
+    assert.ok(this.#state.nowMs - lease.sinceMs >= 20, 'a delivery that is shared has stood for 20 ms');
+    const { consumer } = lease;
+    const asked = (this.#shared.get(consumer) ?? 0) + 1;
+    this.#shared.set(consumer, asked);
+    const pending = [...consumer.session.leases.values()].filter(
+      (other) => other.consumer === consumer && other.isRecalled && other.message?.state === 'leased',
+    );
+    assert.equal(pending.length, asked, 'who has not answered is not asked to share');
+    const unsettled = (other: ModelConsumer): number => this.#state.unsettled(other);
+    const others = this.#state
+      .consumersOf(message.queue)
+      .filter((other) => other !== consumer && this.#isIdle(other) && this.#mayTake(other, message.queue));
+    assert.ok(
+      others.some((idle) => unsettled(consumer) - asked >= unsettled(idle) + asked),
+      'a delivery goes to an idle consumer that holds less, and does not come back for that',
+    );
+  }
+
+  /** Something waits that is more urgent to this consumer. */
+  #isUrgent({ consumer }: ModelLease, { queue, priority }: Pick<ModelMessage, 'queue' | 'priority'>): boolean {
+    const at = consumer.queues.indexOf(queue);
+    return consumer.queues.some((other, index) => {
+      const next = this.#next(other);
+      if (next === null) return false;
+      return other === queue ? next.priority > priority : consumer.order === 'strict' && index < at;
+    });
+  }
+
+  /** It has credit, and nothing that it could start. */
+  #isIdle(consumer: ModelConsumer): boolean {
+    if (!this.#state.hasCredit(consumer)) return false;
+    for (const lease of consumer.session.leases.values())
+      if (lease.consumer === consumer && !lease.hasStarted) return false;
+    return true;
   }
 
   /** Of a single active consumer's queue, the next one follows when nobody else has anything of it: the highest priority, then the first that came. */
@@ -115,6 +150,7 @@ export class ModelFlow {
       message: isNone ? null : message,
       isUnsent: isNone,
       isRecalled: false,
+      hasStarted: false,
     };
     session.leases.set(tag, lease);
     if (isNone) return this.#messages.acked(message);

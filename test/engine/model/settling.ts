@@ -98,6 +98,7 @@ export class ModelSettling {
     const { message, consumer, session } = lease;
     if (message === null || message.state !== 'leased') return;
     message.state = 'started';
+    lease.hasStarted = true;
     message.attempts++;
     if (consumer.ack === 'early') {
       this.#messages.acked(message);
