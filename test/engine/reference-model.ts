@@ -53,6 +53,7 @@ export class ReferenceModel extends ModelState {
     this.begin(nowMs, effects);
     this.#time();
     this.#sessions.expire();
+    this.#checkDenied();
     this.#queues.expire();
     this.#queues.sweep();
     this.#end(effects);
