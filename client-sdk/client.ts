@@ -8,6 +8,7 @@ import { ActiveConsumer, type Consumer, type Handler, type Work } from './consum
 import type { Delivery } from './delivery.js';
 import { invalidArgument } from './errors.js';
 import type { PublishMessage, PublishOptions, Receipt } from './message.js';
+import { Namespaces } from './namespaces.js';
 import { type ConnectOptions, type ConsumeOptions, parseConnectOptions, parseConsumeOptions } from './options.js';
 import { Publisher } from './publisher.js';
 import { Queues } from './queues.js';
@@ -28,6 +29,8 @@ interface Pending {
 export class Client {
   /** Declare, inspect, purge, pause and delete queues. */
   readonly queues: Queues;
+  /** Give namespaces bounds, list and delete them. */
+  readonly namespaces: Namespaces;
   /** Make, list and revoke tokens. */
   readonly tokens: Tokens;
   readonly #connection: Connection;
@@ -61,6 +64,7 @@ export class Client {
     this.#settlements = new Settlements(parsed.requestTimeoutMs, context);
     this.queues = new Queues(this.#requests);
     this.tokens = new Tokens(this.#requests);
+    this.namespaces = new Namespaces(this.#requests);
     this.#targets = {
       publisher: this.#publisher,
       settlements: this.#settlements,

@@ -3,6 +3,8 @@ export {
   ERRORS,
   type ErrorCode,
   LovageError,
+  type NamespaceInfo,
+  type NamespaceSettings,
   type QueueInfo,
   type QueueSettings,
   type Right,
@@ -14,6 +16,7 @@ export type { Client } from './client.js';
 export type { Consumer, Handler } from './consumer.js';
 export type { Delivery, NackOptions } from './delivery.js';
 export type { PublishMessage, PublishOptions, Receipt } from './message.js';
+export type { Namespaces } from './namespaces.js';
 export type { ConnectOptions, ConsumeOptions } from './options.js';
 export type { DeclaredQueue, Queues } from './queues.js';
 export type { ConnectionState, Status } from './status-feed.js';

@@ -62,6 +62,7 @@ export const ERRORS = {
   },
   FORBIDDEN: { by: 'broker', close: null, text: 'the token does not have the right that this needs' },
   TOKEN_NOT_FOUND: { by: 'broker', close: null, text: 'there is no token of this id' },
+  NAMESPACE_NOT_FOUND: { by: 'broker', close: null, text: 'there is no namespace of this name' },
   QUOTA_EXCEEDED: { by: 'broker', close: null, text: 'a quota of the token or the namespace is used up' },
   // The SDK's own.
   CONNECT_FAILED: { by: 'client', close: null, text: 'no connection could be made' },

@@ -8,6 +8,7 @@ export * from './frame-reader.js';
 export * from './frame-writer.js';
 export * from './limits.js';
 export * from './names.js';
+export * from './namespaces.js';
 export * from './ops.js';
 export * from './pattern.js';
 export * from './publish-frame.js';

@@ -63,4 +63,6 @@ export const LIMITS = {
   patternsMax: 32,
   /** Tokens of a broker. */
   tokensMax: 10_000,
+  /** Namespaces that are set. */
+  namespacesMax: 10_000,
 } as const;

@@ -26,6 +26,9 @@ export const CLIENT_OPS = {
   TOKEN_CREATE: 32,
   TOKEN_LIST: 33,
   TOKEN_REVOKE: 34,
+  NAMESPACE_SET: 35,
+  NAMESPACE_LIST: 36,
+  NAMESPACE_DELETE: 37,
 } as const;
 
 export const SERVER_OPS = {

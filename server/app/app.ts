@@ -65,6 +65,7 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
   const hosts = allowedHosts(settings);
   const authority = new Authority({
     tokens: engine.state.tokens,
+    connectionsMaxOf: (namespace) => engine.state.queuesByName.space(namespace)?.settings?.connectionsMax ?? null,
     token: settings.token,
     isOpen: settings.insecure || isLoopback(settings.host),
     clock: SYSTEM_CLOCK,

@@ -10,15 +10,29 @@
  *      2     [session, key, namespace, producer|nil]
  *      3     [namespace, name, lastSeq, confirmedSeq, usedMs, [seq, count, id, ...]]      a producer
  *      6     as the head of a token record                                        a token
+ *      7     [name, settings]                                                    a namespace that is set
  *
  * How to change this: add fields to the end of a row or of the head, or a new kind. Journals of older versions must stay readable.
  */
-import { decodeValue, encodeValue, type QueueSettings, withDefaults } from '@lovage/protocol';
+import {
+  decodeValue,
+  encodeValue,
+  type NamespaceSettings,
+  type QueueSettings,
+  withDefaults,
+  withNamespaceDefaults,
+} from '@lovage/protocol';
 import type { Token } from '../engine/access.js';
-import type { CheckpointProducer, CheckpointQueue, CheckpointRecord, SessionRecord } from '../engine/record.js';
+import type {
+  CheckpointProducer,
+  CheckpointQueue,
+  CheckpointRecord,
+  NamespaceRecord,
+  SessionRecord,
+} from '../engine/record.js';
 import { tokenOf, tokenRow, tokenValues } from './token-codec.js';
 
-const KIND = { QUEUE: 0, DEDUP: 1, SESSION: 2, PRODUCER: 3, TOKEN: 6 } as const;
+const KIND = { QUEUE: 0, DEDUP: 1, SESSION: 2, PRODUCER: 3, TOKEN: 6, NAMESPACE: 7 } as const;
 /** Values in one part at most, but for the one row that goes beyond it. */
 const PART_VALUES = 100_000;
 const ROW_VALUES = 16;
@@ -58,6 +72,7 @@ export function encodeCheckpoint(record: CheckpointRecord): { head: Uint8Array; 
   for (const { namespace, name, lastSeq, confirmedSeq, usedMs, ranges } of record.producers)
     writer.add(KIND.PRODUCER, [namespace, name, lastSeq, confirmedSeq, usedMs, ranges], ranges.length);
   for (const token of record.tokens) writer.add(KIND.TOKEN, tokenRow(token), tokenValues(token));
+  for (const { name, settings } of record.namespaces) writer.add(KIND.NAMESPACE, [name, settings]);
   writer.flush();
   const { timeMs, nextId, nextSession } = record;
   const lengths = writer.parts.map((part) => part.length);
@@ -70,6 +85,7 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
   const sessions: SessionRecord[] = [];
   const producers: CheckpointProducer[] = [];
   const tokens: Token[] = [];
+  const namespaces: NamespaceRecord[] = [];
   const take: Record<number, (row: Row) => void> = {
     [KIND.QUEUE]: (row) => {
       const [index, namespace, name, given, isPaused, version = 1] = row as [
@@ -104,6 +120,13 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
     [KIND.TOKEN]: (row) => {
       tokens.push(tokenOf(row));
     },
+    [KIND.NAMESPACE]: ([name, settings]) => {
+      namespaces.push({
+        type: 'namespace',
+        name: name as string,
+        settings: withNamespaceDefaults(settings as Partial<NamespaceSettings>),
+      });
+    },
   };
   let offset = 0;
   for (const length of lengths) {
@@ -111,5 +134,15 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
     for (const row of rows) take[kind]!(row);
     offset += length;
   }
-  return { type: 'checkpoint', timeMs, nextId, nextSession, queues: [...queues.values()], sessions, producers, tokens };
+  return {
+    type: 'checkpoint',
+    timeMs,
+    nextId,
+    nextSession,
+    queues: [...queues.values()],
+    sessions,
+    producers,
+    tokens,
+    namespaces,
+  };
 }

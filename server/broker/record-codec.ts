@@ -20,6 +20,8 @@
  * `history` of a moved message is there if it was a dead letter: [[queue's name, reason, timeMs, count], ...].
  *     20    token         [id, name, role, namespace|nil, configure, write, read, expiresAt|nil, connectionsMax|nil, publishRateMax|nil, createdAt, hash]
  *     21    token-revoke  [id]
+ *     22    namespace     [name, settings]
+ *     23    namespace-delete  [name]
  *
  * How to change this: add fields to the end of a head, or a new type. A type's number is never used again, and journals of older versions
  * must stay readable.
@@ -30,9 +32,11 @@ import {
   decodeValue,
   encodeValue,
   FrameReader,
+  type NamespaceSettings,
   PublishBatch,
   type QueueSettings,
   withDefaults,
+  withNamespaceDefaults,
 } from '@lovage/protocol';
 import {
   type JournalRecord,
@@ -63,6 +67,8 @@ export const RECORD_TYPES = {
   transfer: 14,
   token: 20,
   'token-revoke': 21,
+  namespace: 22,
+  'namespace-delete': 23,
 } as const satisfies Record<JournalRecord['type'], number>;
 
 const NAMES = new Map<number, JournalRecord['type']>(
@@ -90,6 +96,8 @@ const HEADS: {
   transfer: (record) => [record.timeMs, TRANSFER_REASONS.indexOf(record.reason), record.entries],
   token: (record) => tokenRow(record.token),
   'token-revoke': (record) => [record.id],
+  namespace: (record) => [record.name, record.settings],
+  'namespace-delete': (record) => [record.name],
 };
 
 export interface EncodedRecord {
@@ -203,6 +211,14 @@ export class RecordReader {
         return { type, token: tokenOf(head) };
       case 'token-revoke':
         return { type, id: head[0] as string };
+      case 'namespace':
+        return {
+          type,
+          name: head[0] as string,
+          settings: withNamespaceDefaults(head[1] as Partial<NamespaceSettings>),
+        };
+      case 'namespace-delete':
+        return { type, name: head[0] as string };
       case 'checkpoint':
         return decodeCheckpoint(head, replayed.body);
       case 'transfer':

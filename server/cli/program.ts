@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { VERSION } from '../app/version.js';
 import { addConsume } from './consume.js';
 import { addJournal } from './journal.js';
+import { addNamespaces } from './namespaces.js';
 import { addPublish } from './publish.js';
 import { addQueues } from './queues.js';
 import { addStart } from './start.js';
@@ -15,6 +16,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addConsume,
   addQueues,
   addTokens,
+  addNamespaces,
   addStatus,
   addJournal,
 ];

@@ -6,6 +6,7 @@ import type {
   ConsumeOptions,
   DeclareMode,
   ErrorCode,
+  NamespaceSettings,
   PublishBatch,
   QueueSettings,
   TokenFields,
@@ -34,6 +35,9 @@ export type Command =
   | TokenCreateCommand
   | TokenListCommand
   | TokenRevokeCommand
+  | NamespaceSetCommand
+  | NamespaceListCommand
+  | NamespaceDeleteCommand
   | {
       readonly type: 'list';
       readonly session: number;
@@ -150,4 +154,29 @@ export interface TokenRevokeCommand {
   readonly request: number;
   readonly namespace: string | null;
   readonly id: string;
+}
+
+export interface NamespaceSetCommand {
+  readonly type: 'namespace-set';
+  readonly session: number;
+  readonly request: number;
+  readonly name: string;
+  readonly settings: NamespaceSettings;
+}
+
+/** `only`: this one or none; null for all. */
+export interface NamespaceListCommand {
+  readonly type: 'namespace-list';
+  readonly session: number;
+  readonly request: number;
+  readonly only: string | null;
+  readonly after: string | null;
+  readonly limit: number;
+}
+
+export interface NamespaceDeleteCommand {
+  readonly type: 'namespace-delete';
+  readonly session: number;
+  readonly request: number;
+  readonly name: string;
 }

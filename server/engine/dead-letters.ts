@@ -8,7 +8,7 @@
  * So that a circle of queues ends: a message that would come, for another reason than that a consumer has rejected it, to a queue that its history names is
  * dropped, and so is one whose history is full. Each automatic step adds an entry, so no message takes more than `LIMITS.deadLettersMax` of them.
  */
-import { type DeadLetterReason, defaultQueueSettings, LIMITS } from '@lovage/protocol';
+import { type DeadLetterReason, LIMITS } from '@lovage/protocol';
 import type { EffectSink } from './effects.js';
 import { IdRuns } from './id-runs.js';
 import type { Places } from './places.js';
@@ -83,6 +83,8 @@ export class DeadLetters {
       if (history.length >= LIMITS.deadLettersMax || history.some((entry) => entry.queue === name)) return null;
     }
     const found = this.#state.queue(queue.namespace, name);
-    return found ?? this.#registry.create(queue.namespace, name, defaultQueueSettings(), out);
+    return (
+      found ?? this.#registry.create(queue.namespace, name, this.#state.defaultSettings(queue.namespace, name), out)
+    );
   }
 }

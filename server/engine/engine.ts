@@ -10,6 +10,7 @@ import { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { Limits } from './limits.js';
 import { STATE } from './message-table.js';
+import { Namespaces } from './namespaces.js';
 import { Places } from './places.js';
 import { Publishing } from './publishing.js';
 import { addTotals, clearTotals, type QueueTotals } from './queue.js';
@@ -44,6 +45,7 @@ export class Engine {
   readonly #publishing: Publishing;
   readonly #sessions: Sessions;
   readonly #access: Access;
+  readonly #namespaces: Namespaces;
   readonly #restore: Restore;
   readonly #handlers: Handlers;
   #pruneAtMs = 0;
@@ -67,7 +69,9 @@ export class Engine {
     this.#publishing = new Publishing(state, places, registry, this.#deliveries);
     this.#sessions = new Sessions(state, deliveries, single, this.#expiry);
     this.#access = new Access(state);
+    this.#namespaces = new Namespaces(state, this.#queues);
     this.#restore = new Restore(state, {
+      namespaces: this.#namespaces,
       places,
       transfers,
       registry,
@@ -174,6 +178,9 @@ export class Engine {
         ranges: producer.remembered(),
       })),
       tokens: [...state.tokens],
+      namespaces: [...state.queuesByName.spaces()].flatMap(({ namespace: name, settings }) =>
+        settings === null ? [] : [{ type: 'namespace' as const, name, settings }],
+      ),
     };
   }
 
@@ -287,6 +294,9 @@ export class Engine {
       'token-create': (command, out) => this.#access.create(command, out),
       'token-list': (command, out) => this.#access.list(command, out),
       'token-revoke': (command, out) => this.#access.revoke(command, out),
+      'namespace-set': (command, out) => this.#namespaces.set(command, out),
+      'namespace-list': (command, out) => this.#namespaces.list(command, out),
+      'namespace-delete': (command, out) => this.#namespaces.delete(command, out),
       list: (command, out) => {
         const { namespace } = this.state.session(command.session);
         out.reply(command.session, command.request, queues.list(namespace, command.after, command.limit));

@@ -1,10 +1,11 @@
 // hot path
 /** PUBLISH: which of its messages are taken, their ids, and their way into the queues. */
-import { defaultQueueSettings, type ErrorCode, PUBLISH_FLAGS, type PublishBatch } from '@lovage/protocol';
+import { type ErrorCode, PUBLISH_FLAGS, type PublishBatch } from '@lovage/protocol';
 import type { PublishCommand, RefusedPublish } from './command.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { FLAG } from './message-table.js';
+import { exceededQuota } from './namespaces.js';
 import type { Places } from './places.js';
 import type { Producer } from './producers.js';
 import type { Queue } from './queue.js';
@@ -43,7 +44,7 @@ export class Publishing {
   publish({ session: number, batch, refused = null }: PublishCommand, out: EffectSink): void {
     const session = this.#state.session(number);
     this.#refused = refused;
-    const code = this.#refusalOf(batch);
+    const code = this.#refusalOf(batch, session.namespace);
     if (code !== null) return this.#refuse(session, batch, code, out);
     const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
     this.#resolveTargets(session.namespace, batch, out);
@@ -173,14 +174,18 @@ export class Publishing {
     memoryFrames.release(frame);
   }
 
-  #refusalOf(batch: PublishBatch): ErrorCode | null {
+  #refusalOf(batch: PublishBatch, namespace: string): ErrorCode | null {
     if (batch.problem !== null) return batch.problem.code;
     if (this.#refused?.targets === null) return this.#refused.code;
     const { table, options } = this.#state;
     if ((batch.flags & PUBLISH_FLAGS.MEMORY) === 0) {
       if (this.refusal !== null) return this.refusal;
     } else if (table.memoryFrames.bytes + batch.bytes.length > options.memoryBytesMax) return 'TOO_MANY_MESSAGES';
-    return table.size + batch.count > table.capacity ? 'TOO_MANY_MESSAGES' : null;
+    if (table.size + batch.count > table.capacity) return 'TOO_MANY_MESSAGES';
+    const exceeded = exceededQuota(this.#state, namespace, { messages: batch.count, bytes: batch.bytes.length });
+    if (exceeded === null) return null;
+    this.#refused = { code: 'QUOTA_EXCEEDED', message: exceeded.message, targets: null };
+    return 'QUOTA_EXCEEDED';
   }
 
   /** REJECT is final, so what was taken before is confirmed again, whatever stands in the way of more messages now. */
@@ -217,7 +222,8 @@ export class Publishing {
         continue;
       }
       let queue = this.#state.queue(namespace, name);
-      if (queue === null && declares) queue = this.#registry.create(namespace, name, defaultQueueSettings(), out);
+      if (queue === null && declares)
+        queue = this.#registry.create(namespace, name, this.#state.defaultSettings(namespace, name), out);
       targets.push(queue);
     }
   }

@@ -12,9 +12,12 @@ export class QueueRegistry {
     this.#state = state;
   }
 
-  /** Makes a queue and writes its record; null when there are too many. */
+  /** Makes a queue and writes its record; null when there are too many, in all or in the namespace. */
   create(namespace: string, name: string, settings: QueueSettings, out: EffectSink): Queue | null {
-    if (this.#state.queuesByName.size >= this.#state.options.queuesMax) return null;
+    const { queuesByName, options } = this.#state;
+    if (queuesByName.size >= options.queuesMax) return null;
+    const space = queuesByName.space(namespace);
+    if (space !== undefined && space.queues >= (space.settings?.queuesMax ?? Number.POSITIVE_INFINITY)) return null;
     const index = this.#freeIndexes.pop() ?? this.#state.queues.length;
     const queue = this.put(index, namespace, name, settings);
     out.record({ type: 'queue', timeMs: this.#state.nowMs, index, namespace, name, settings });

@@ -3,6 +3,7 @@ import type { QueueInfo, QueueSettings } from '@lovage/protocol';
 import type { Attachment, Consumer } from './consumer.js';
 import { DedupWindow } from './dedup-window.js';
 import type { MessageTable } from './message-table.js';
+import { Space } from './queue-directory.js';
 import { ReadyIndex } from './ready-index.js';
 import { Rotation } from './rotation.js';
 
@@ -44,6 +45,9 @@ export interface Watch {
   priority: number;
 }
 
+/** The space of a queue that has no name yet. */
+const NOWHERE = new Space('');
+
 export class Queue {
   readonly index: number;
   readonly namespace: string;
@@ -80,8 +84,9 @@ export class Queue {
   delayed = 0;
   leased = 0;
   started = 0;
-  /** Bytes of all messages of the queue, waiting and unsettled. */
-  bytes = 0;
+  /** What its namespace amounts to. Given with its name. */
+  space = NOWHERE;
+  #bytes = 0;
   readonly totals = noTotals();
 
   constructor(index: number, namespace: string, name: string, settings: QueueSettings, table: MessageTable) {
@@ -100,6 +105,20 @@ export class Queue {
     this.version = version;
     this.dedup.resize(settings.dedupWindowMs, settings.dedupKeysMax, nowMs);
     this.#derive();
+  }
+
+  /** Bytes of all messages of the queue, waiting and unsettled. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Changed once for each message that comes or goes, by its length, which is never 0: so the namespace's count follows, too. */
+  set bytes(bytes: number) {
+    const { space } = this;
+    const change = bytes - this.#bytes;
+    this.#bytes = bytes;
+    space.bytes += change;
+    space.messages += change > 0 ? 1 : -1;
   }
 
   /** Messages of the queue, waiting and unsettled. */

@@ -1,6 +1,5 @@
 /** Queues come, go, are emptied and held: everything about them but the messages' way through. */
 import {
-  defaultQueueSettings,
   differingSettings,
   type ErrorCode,
   type QueueInfo,
@@ -22,6 +21,9 @@ import type { EngineState } from './state.js';
 
 /** Messages removed at a time by a purge or a delete: some 2 ms of work. */
 const SLICE = 10_000;
+
+/** In place of a session that waits for the end of a sweep. */
+const NOBODY = 0;
 
 /** A purge or a delete under way. */
 interface Sweep {
@@ -69,7 +71,10 @@ export class Queues {
   declare(command: DeclareCommand, out: EffectSink): void {
     const { namespace } = this.#state.session(command.session);
     const queue = this.#state.queue(namespace, command.name);
-    const base = queue !== null && command.mode === 'merge' ? queue.settings : defaultQueueSettings();
+    const base =
+      queue !== null && command.mode === 'merge'
+        ? queue.settings
+        : this.#state.defaultSettings(namespace, command.name);
     const settings = { ...base, ...command.settings };
     const conflict = settingsConflict(settings, command.name);
     if (conflict !== null) {
@@ -116,13 +121,24 @@ export class Queues {
   }
 
   #delete(queue: Queue, command: DeleteCommand | null, out: EffectSink): void {
+    out.record({ type: 'queue-delete', index: queue.index });
+    this.#away(queue, command, out);
+    this.#deliveries.flow(out);
+  }
+
+  #away(queue: Queue, command: DeleteCommand | null, out: EffectSink): void {
     this.#registry.unname(queue);
     this.#expiry.forget(queue);
-    out.record({ type: 'queue-delete', index: queue.index });
     const removed = this.#dropUnsettled(queue);
     for (const attachment of queue.attachments) this.#endAttachment(attachment, out);
-    const { session = 0, request = 0 } = command ?? {};
+    const { session = NOBODY, request = 0 } = command ?? {};
     this.#sweeps.push({ queue, isDelete: true, session, request, removed });
+  }
+
+  /** All queues of a namespace go, as by delete; the caller has written why. */
+  deleteAll(namespace: string, out: EffectSink): void {
+    const queues = [...this.#state.queuesByName.values()].filter((queue) => queue.namespace === namespace);
+    for (const queue of queues.sort((a, b) => (a.name < b.name ? -1 : 1))) this.#away(queue, null, out);
     this.#deliveries.flow(out);
   }
 
@@ -187,7 +203,7 @@ export class Queues {
       queue.purgeBelowId = 0;
       this.#deliveries.dispatch(queue, out);
     }
-    if (session !== 0) out.reply(session, request, isDelete ? { messages: removed } : { purged: removed });
+    if (session !== NOBODY) out.reply(session, request, isDelete ? { messages: removed } : { purged: removed });
   }
 
   /** Replay of a queue-delete record: everything at once. */
@@ -196,7 +212,7 @@ export class Queues {
     if (queue === undefined) return;
     this.#registry.unname(queue);
     this.#dropUnsettled(queue);
-    const sweep: Sweep = { queue, isDelete: true, session: 0, request: 0, removed: 0 };
+    const sweep: Sweep = { queue, isDelete: true, session: NOBODY, request: 0, removed: 0 };
     this.#sweepSlice(sweep, Number.POSITIVE_INFINITY, out);
     this.#state.queues[index] = undefined;
   }
@@ -205,6 +221,7 @@ export class Queues {
     const queue = this.#registry.create(namespace, command.name, settings, out);
     if (queue === null) {
       const { queuesMax } = this.#state.options;
+      if (this.#state.queuesByName.size < queuesMax) return this.#failQuota(namespace, command, out);
       return this.#fail(
         command,
         'TOO_MANY_QUEUES',
@@ -230,6 +247,12 @@ export class Queues {
 
   #replyDeclared({ session, request }: DeclareCommand, queue: Queue, created: boolean, out: EffectSink): void {
     out.reply(session, request, { created, settings: { ...queue.settings }, version: queue.version });
+  }
+
+  #failQuota(namespace: string, command: DeclareCommand, out: EffectSink): void {
+    const limit = this.#state.queuesByName.space(namespace)?.settings?.queuesMax;
+    const message = `Cannot declare queue "${command.name}": namespace "${namespace}" has ${limit} queues, expected fewer (queuesMax)`;
+    out.fail(command.session, command.request, 'QUOTA_EXCEEDED', message, { quota: 'queuesMax', limit, namespace });
   }
 
   /** Removes up to `most` waiting messages; true when none of the sweep's is left. */

@@ -4,7 +4,13 @@
  *
  * How to change this: add a type; readers of older journals must still know the old ones (`server/broker/record-codec.ts`).
  */
-import { DEAD_LETTER_REASONS, type DeadLetter, type PublishBatch, type QueueSettings } from '@lovage/protocol';
+import {
+  DEAD_LETTER_REASONS,
+  type DeadLetter,
+  type NamespaceSettings,
+  type PublishBatch,
+  type QueueSettings,
+} from '@lovage/protocol';
 import type { Token } from './access.js';
 
 export type JournalRecord =
@@ -23,6 +29,8 @@ export type JournalRecord =
   | TransferRecord
   | TokenRecord
   | TokenRevokeRecord
+  | NamespaceRecord
+  | NamespaceDeleteRecord
   | CheckpointRecord;
 
 /** A PUBLISH as it came. Message i has the id `baseId + i`. */
@@ -178,6 +186,18 @@ export interface TokenRevokeRecord {
   readonly id: string;
 }
 
+export interface NamespaceRecord {
+  readonly type: 'namespace';
+  readonly name: string;
+  readonly settings: NamespaceSettings;
+}
+
+/** Its settings, its queues and the tokens that are for it alone go. */
+export interface NamespaceDeleteRecord {
+  readonly type: 'namespace-delete';
+  readonly name: string;
+}
+
 /** Everything that is not a message: the first record of every segment, so that the segments before it can go. */
 export interface CheckpointRecord {
   readonly type: 'checkpoint';
@@ -188,6 +208,8 @@ export interface CheckpointRecord {
   readonly sessions: readonly SessionRecord[];
   readonly producers: readonly CheckpointProducer[];
   readonly tokens: readonly Token[];
+  /** Those that are set. */
+  readonly namespaces: readonly NamespaceRecord[];
 }
 
 export interface CheckpointQueue {

@@ -4,6 +4,7 @@ import { Consumer } from './consumer.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { FLAG, STATE } from './message-table.js';
+import type { Namespaces } from './namespaces.js';
 import type { Places } from './places.js';
 import type { Publishing } from './publishing.js';
 import type { Queue } from './queue.js';
@@ -41,6 +42,7 @@ const SILENT = new Proxy({} as EffectSink, {
 
 /** The parts of the engine that replay works on. */
 export interface RestoreParts {
+  readonly namespaces: Namespaces;
   readonly places: Places;
   readonly transfers: Transfers;
   readonly registry: QueueRegistry;
@@ -52,6 +54,7 @@ export interface RestoreParts {
 
 export class Restore {
   readonly #state: EngineState;
+  readonly #namespaces: Namespaces;
   readonly #places: Places;
   readonly #transfers: Transfers;
   readonly #registry: QueueRegistry;
@@ -64,6 +67,7 @@ export class Restore {
 
   constructor(state: EngineState, parts: RestoreParts) {
     this.#state = state;
+    this.#namespaces = parts.namespaces;
     this.#places = parts.places;
     this.#transfers = parts.transfers;
     this.#registry = parts.registry;
@@ -119,6 +123,12 @@ export class Restore {
         break;
       case 'token-revoke':
         this.#state.tokens.remove(record.id);
+        break;
+      case 'namespace':
+        this.#state.queuesByName.configure(record.name, record.settings);
+        break;
+      case 'namespace-delete':
+        this.#namespaces.remove(record.name, SILENT);
         break;
       case 'checkpoint':
         this.#checkpoint(record);
@@ -306,6 +316,7 @@ export class Restore {
       producer.confirmedSeq = entry.confirmedSeq;
     }
     for (const session of record.sessions) this.#session(session);
+    for (const { name, settings } of record.namespaces) this.#state.queuesByName.configure(name, settings);
     for (const token of record.tokens) this.#state.tokens.add(token);
   }
 

@@ -1,10 +1,11 @@
 /** What the parts of the engine share. Each field is written by the part that is named; the others read it. */
-import { LIMITS, LovageError } from '@lovage/protocol';
+import { defaultQueueSettings, LIMITS, LovageError, type QueueSettings } from '@lovage/protocol';
 import { TokenTable } from './access.js';
 import { LeaseTable } from './lease-table.js';
 import { MessageTable } from './message-table.js';
 import { Producers } from './producers.js';
 import { noTotals, type Queue } from './queue.js';
+import { QueueDirectory } from './queue-directory.js';
 import type { Session } from './session.js';
 import { Timers } from './timers.js';
 
@@ -43,7 +44,7 @@ export class EngineState {
   readonly producers: Producers;
   /** By index; a hole where a queue was deleted. Written by `queues.ts`. */
   readonly queues: (Queue | undefined)[] = [];
-  readonly queuesByName = new Map<string, Queue>();
+  readonly queuesByName = new QueueDirectory();
   /** Totals of queues that are gone. */
   readonly deletedTotals = noTotals();
   /** Written by `sessions.ts`. */
@@ -66,6 +67,15 @@ export class EngineState {
 
   queue(namespace: string, name: string): Queue | null {
     return this.queuesByName.get(`${namespace} ${name}`) ?? null;
+  }
+
+  /** What a queue has that is made without settings of its own: the defaults of all, or what its namespace puts in their place. */
+  defaultSettings(namespace: string, name: string): QueueSettings {
+    const settings = { ...defaultQueueSettings(), ...this.queuesByName.space(namespace)?.settings?.queueDefaults };
+    // The dead letters of a namespace go to a queue that has none.
+    if (settings.deadLetterQueue !== name) return settings;
+    const { deadLetterQueue, overflow } = defaultQueueSettings();
+    return { ...settings, deadLetterQueue, overflow };
   }
 
   queueOf(slot: number): Queue {

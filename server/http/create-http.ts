@@ -21,6 +21,7 @@ import { guardDoor, SECURITY_HEADERS } from './door.js';
 import { asHttpError, HTTP_ERRORS, HttpError, type HttpErrorCode } from './errors.js';
 import { addHealthRoutes } from './health-routes.js';
 import { createMetrics } from './metrics.js';
+import { addNamespaceRoutes } from './namespace-routes.js';
 import { Office } from './office.js';
 import { addTokenRoutes } from './token-routes.js';
 
@@ -83,7 +84,9 @@ export function createHttp({ view, authority, desk, onAudit, allowedHosts, tls, 
   guardDoor(fastify, { authority, view, allowedHosts });
   addHealthRoutes(fastify, view);
   addApiRoutes(fastify, view);
-  addTokenRoutes(fastify, new Office({ view, desk, onAudit }));
+  const office = new Office({ view, desk, onAudit });
+  addTokenRoutes(fastify, office);
+  addNamespaceRoutes(fastify, office);
   const metrics = createMetrics(view);
   fastify.get('/metrics', async (request, reply) => {
     assertSeesAll(request.identity, 'the metrics');

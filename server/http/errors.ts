@@ -15,6 +15,7 @@ export const HTTP_ERRORS = {
   FORBIDDEN: { status: 403, text: 'the token does not have the right that this needs' },
   HOST_NOT_ALLOWED: { status: 403, text: 'the Host header names a host that is not allowed here (see --allow-hosts)' },
   NOT_FOUND: { status: 404, text: 'there is nothing at this address' },
+  NAMESPACE_NOT_FOUND: { status: 404, text: 'there is no namespace of this name' },
   TOKEN_NOT_FOUND: { status: 404, text: 'there is no token of this id' },
   QUEUE_NOT_FOUND: { status: 404, text: 'there is no queue of this name' },
   REQUEST_TIMEOUT: { status: 408, text: 'the request did not arrive in time' },

@@ -21,6 +21,7 @@ const TIMER_MS_MAX = 3_600_000;
 /** A connection that was let in. */
 export interface Member {
   readonly number: number;
+  readonly namespace: string;
   readonly identity: Identity;
   /** Says why and closes; what it holds returns at once. */
   expel(code: 'TOKEN_EXPIRED' | 'UNAUTHORIZED', message: string): void;
@@ -28,6 +29,8 @@ export interface Member {
 
 export interface AuthorityOptions {
   readonly tokens: TokenTable;
+  /** Connections that a namespace may have at a time, null for no bound of its own. */
+  readonly connectionsMaxOf?: (namespace: string) => number | null;
   /** The token of `--token`, null for none. */
   readonly token: string | null;
   /** Whether everybody is let in while there is no token at all. */
@@ -40,8 +43,9 @@ export class Authority {
   readonly #tokenHash: Buffer | null;
   readonly #limiter = new AttemptLimiter();
   readonly #members = new Set<Member>();
-  /** Connections of each token. */
-  readonly #connections = new Map<string, number>();
+  /** Connections of each token, and of each namespace. */
+  readonly #byToken = new Map<string, number>();
+  readonly #byNamespace = new Map<string, number>();
   readonly #rates = new Map<string, PublishRate>();
   #cancelTimer: (() => void) | null = null;
   #timerAtMs = Number.POSITIVE_INFINITY;
@@ -81,19 +85,15 @@ export class Authority {
     throw new LovageError('UNAUTHORIZED');
   }
 
-  /** A connection is let in. Throws QUOTA_EXCEEDED when its token has as many as it may have. */
+  /** A connection is let in. Throws QUOTA_EXCEEDED when its token or its namespace has as many as it may have. */
   enter(member: Member): void {
-    const { tokenId, connectionsMax, expiresAt } = member.identity;
-    if (tokenId !== null) {
-      const count = this.#connections.get(tokenId) ?? 0;
-      if (count >= connectionsMax) {
-        const message = `Cannot connect: token "${member.identity.name}" has ${count} connections, expected fewer than ${connectionsMax}`;
-        throw new LovageError('QUOTA_EXCEEDED', message, {
-          details: { quota: 'connectionsMax', limit: connectionsMax },
-        });
-      }
-      this.#connections.set(tokenId, count + 1);
-    }
+    const { namespace, identity } = member;
+    const { tokenId, connectionsMax, expiresAt, name } = identity;
+    if (tokenId !== null) assertRoom(`token "${name}"`, this.#byToken.get(tokenId), connectionsMax);
+    const most = this.#options.connectionsMaxOf?.(namespace) ?? Number.POSITIVE_INFINITY;
+    assertRoom(`namespace "${namespace}"`, this.#byNamespace.get(namespace), most);
+    if (tokenId !== null) count(this.#byToken, tokenId, 1);
+    count(this.#byNamespace, namespace, 1);
     this.#members.add(member);
     if (expiresAt < this.#timerAtMs) this.#arm(expiresAt);
   }
@@ -102,10 +102,8 @@ export class Authority {
   leave(member: Member): void {
     if (!this.#members.delete(member)) return;
     const { tokenId } = member.identity;
-    if (tokenId === null) return;
-    const count = this.#connections.get(tokenId)! - 1;
-    if (count > 0) this.#connections.set(tokenId, count);
-    else this.#connections.delete(tokenId);
+    if (tokenId !== null) count(this.#byToken, tokenId, -1);
+    count(this.#byNamespace, member.namespace, -1);
   }
 
   /** A token is no longer one. Told in the middle of a command: what follows from it comes after. */
@@ -175,6 +173,18 @@ export class Authority {
       Math.min(TIMER_MS_MAX, Math.max(0, Math.ceil(atMs - clock.wallMs()))),
     );
   }
+}
+
+function assertRoom(whose: string, taken: number | undefined, most: number): void {
+  if ((taken ?? 0) < most) return;
+  const message = `Cannot connect: ${whose} has ${taken} connections, expected fewer than ${most} (connectionsMax)`;
+  throw new LovageError('QUOTA_EXCEEDED', message, { details: { quota: 'connectionsMax', limit: most } });
+}
+
+function count(counts: Map<string, number>, key: string, change: number): void {
+  const now = (counts.get(key) ?? 0) + change;
+  if (now > 0) counts.set(key, now);
+  else counts.delete(key);
 }
 
 function tooManyAttempts(retryAfterMs: number): LovageError {

@@ -13,6 +13,7 @@ import {
   SettleFrame,
 } from '@lovage/protocol';
 import { type Fields, flag, map, name, parseConsume, parseMode, parseSettings, whole } from './fields.js';
+import { namespaceDelete, namespaceList, namespaceSet } from './namespace-ops.js';
 import { refusedPublish } from './publish-guard.js';
 import { assertAllowed } from './rights.js';
 import type { Session } from './session.js';
@@ -104,6 +105,9 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
   TOKEN_CREATE: request(tokenCreate),
   TOKEN_LIST: request(tokenList),
   TOKEN_REVOKE: request(tokenRevoke),
+  NAMESPACE_SET: request(namespaceSet),
+  NAMESPACE_LIST: request(namespaceList),
+  NAMESPACE_DELETE: request(namespaceDelete),
 };
 
 const BY_NUMBER: readonly (FrameHandler | undefined)[] = byNumber();

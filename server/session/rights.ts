@@ -53,6 +53,9 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   TOKEN_CREATE: { need: 'admin', target: ([options]) => (options as { readonly name?: unknown } | null)?.name },
   TOKEN_LIST: { need: 'admin', isLook: true },
   TOKEN_REVOKE: { need: 'admin', target: ([id]) => id },
+  NAMESPACE_SET: { need: 'admin', target: ([name]) => name },
+  NAMESPACE_LIST: { need: 'admin', isLook: true },
+  NAMESPACE_DELETE: { need: 'admin', target: ([name]) => name },
 };
 
 /**

@@ -1,5 +1,5 @@
 /** Records as bytes and back: of every type, from bytes that become something else, and as people read them. */
-import { encodeValue, parseQueueSettings } from '@lovage/protocol';
+import { encodeValue, parseNamespaceSettings, parseQueueSettings } from '@lovage/protocol';
 import { describe, expect, test } from 'vitest';
 import {
   describeRecord,
@@ -35,6 +35,12 @@ const TOKEN: Token = {
   hash: '00112233445566778899',
 };
 
+const NAMESPACE = {
+  type: 'namespace',
+  name: 'team',
+  settings: parseNamespaceSettings({ queuesMax: 5, bytesMax: 2 ** 40, queueDefaults: { messageTtlMs: 60_000 } }),
+} as const;
+
 const CHECKPOINT: CheckpointRecord = {
   type: 'checkpoint',
   timeMs: 1_795_440_650_333,
@@ -58,6 +64,7 @@ const CHECKPOINT: CheckpointRecord = {
   sessions: [{ type: 'session', session: 3, key: 'key', namespace: 'other', producer: null }],
   producers: [{ namespace: 'default', name: 'p', lastSeq: 9, confirmedSeq: 4, usedMs: 5_000, ranges: [5, 5, 100] }],
   tokens: [TOKEN, { ...TOKEN, id: 'x', namespace: null, expiresAt: null }],
+  namespaces: [NAMESPACE],
 };
 
 const RECORDS: readonly Bodiless[] = [
@@ -84,6 +91,8 @@ const RECORDS: readonly Bodiless[] = [
   { type: 'transfer', timeMs: 1_000, reason: 'redriven', entries: [17, 0, 0] },
   { type: 'token', token: TOKEN },
   { type: 'token-revoke', id: TOKEN.id },
+  NAMESPACE,
+  { type: 'namespace-delete', name: 'team' },
   CHECKPOINT,
 ];
 

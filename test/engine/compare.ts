@@ -77,6 +77,8 @@ function compareQueues(model: ReferenceModel, engine: Engine): void {
 function compareTokens(model: ReferenceModel, { state }: Engine): void {
   const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : 1);
   assert.deepEqual([...state.tokens].sort(byId), [...model.tokens.values()].sort(byId), 'tokens');
+  const settings = [...state.queuesByName.spaces()].filter((space) => space.settings !== null);
+  assert.deepEqual(new Map(settings.map((space) => [space.namespace, space.settings])), model.namespaces, 'namespaces');
   for (const token of model.tokens.values()) assert.equal(state.tokens.find(token.hash)?.id, token.id);
 }
 

@@ -2,7 +2,7 @@
  * What of an engine's state has to outlive the broker, as plain values in a fixed order, so that two engines can be compared: one that lives, and
  * one that was made from its records (promise P10).
  */
-import type { DeadLetter, QueueSettings } from '@lovage/protocol';
+import type { DeadLetter, NamespaceSettings, QueueSettings } from '@lovage/protocol';
 import type { Token } from '../../server/engine/access.js';
 import type { Engine } from '../../server/engine/engine.js';
 import { STATE } from '../../server/engine/message-table.js';
@@ -45,6 +45,8 @@ export interface DurableState {
   readonly sessions: readonly { readonly number: number; readonly key: string; readonly producer: string | null }[];
   /** By id. */
   readonly tokens: readonly Token[];
+  /** By name; the bytes of messages in memory only are left out. */
+  readonly namespaces: readonly { readonly name: string; readonly settings: NamespaceSettings | null }[];
 }
 
 export function durableState({ state }: Engine, nowMs = state.nowMs): DurableState {
@@ -71,6 +73,9 @@ export function durableState({ state }: Engine, nowMs = state.nowMs): DurableSta
     queues: queues.sort((a, b) => a.index - b.index),
     sessions: sessions.sort((a, b) => a.number - b.number),
     tokens: [...state.tokens].sort((a, b) => (a.id < b.id ? -1 : 1)),
+    namespaces: [...state.queuesByName.spaces()]
+      .map(({ namespace: name, settings }) => ({ name, settings }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1)),
   };
 }
 

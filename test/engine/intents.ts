@@ -79,6 +79,16 @@ export type Intent =
       readonly expiresInMs: number;
     }
   | { readonly type: 'revoke' | 'tokens'; readonly session: number; readonly token: number; readonly inOther: boolean }
+  | {
+      readonly type: 'setNamespace';
+      readonly session: number;
+      readonly inOther: boolean;
+      readonly queuesMax: number | null;
+      readonly messagesMax: number | null;
+      readonly bytesMax: number | null;
+      readonly defaults: number;
+    }
+  | { readonly type: 'namespaces' | 'deleteNamespace'; readonly session: number; readonly inOther: boolean }
   | { readonly type: 'advance' | 'late'; readonly ms: number }
   | { readonly type: 'full'; readonly isFull: boolean }
   | { readonly type: 'roll' | 'copy' | 'reclaim' | 'crash' };
@@ -179,6 +189,28 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
     }),
   ],
   [2, fc.record({ type: fc.constantFrom('revoke', 'tokens'), session, token: fc.nat(5), inOther: fc.boolean() })],
+  [
+    2,
+    fc.record({
+      type: fc.constant('setNamespace' as const),
+      session,
+      inOther: fc.boolean(),
+      queuesMax: fc.constantFrom(null, null, 1, 3),
+      messagesMax: fc.constantFrom(null, null, 4, 15),
+      bytesMax: fc.constantFrom(null, null, null, 400),
+      defaults: fc.nat(3),
+    }),
+  ],
+  [1, fc.record({ type: fc.constantFrom('namespaces'), session, inOther: fc.boolean() })],
+  // Everything goes with a namespace: not too often.
+  [
+    1,
+    fc.record({
+      type: fc.constant('deleteNamespace' as const),
+      session,
+      inOther: fc.nat(5).map((n) => n > 0),
+    }),
+  ],
   [1, fc.record({ type: fc.constant('full' as const), isFull: fc.nat(2).map((n) => n === 0) })],
   [4, fc.record({ type: fc.constantFrom('roll', 'copy', 'reclaim') })],
   [1, fc.record({ type: fc.constant('crash' as const) })],

@@ -31,6 +31,8 @@ const REPEATABLE: ReadonlySet<JournalRecord['type']> = new Set([
   'checkpoint',
   'token',
   'token-revoke',
+  'namespace',
+  'namespace-delete',
 ]);
 
 export interface PrefixOptions {

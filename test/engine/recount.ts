@@ -51,7 +51,27 @@ export function recount(engine: Engine): void {
     table.journalUsage.count,
     [...segments.values()].reduce((sum, { count }) => sum + count, 0),
   );
+  recountSpaces(engine);
   recountLeases(engine);
+}
+
+/** What the namespaces amount to is the sum of their queues. */
+function recountSpaces({ state: { queuesByName } }: Engine): void {
+  const sums = new Map<string, { queues: number; messages: number; bytes: number }>();
+  for (const { namespace, size, bytes } of queuesByName.values()) {
+    const sum = sums.get(namespace) ?? { queues: 0, messages: 0, bytes: 0 };
+    sums.set(namespace, { queues: sum.queues + 1, messages: sum.messages + size, bytes: sum.bytes + bytes });
+  }
+  for (const { namespace, settings, queues, messages, bytes } of queuesByName.spaces()) {
+    assert.deepEqual(
+      { queues, messages, bytes },
+      sums.get(namespace) ?? { queues: 0, messages: 0, bytes: 0 },
+      namespace,
+    );
+    assert.ok(queues > 0 || settings !== null, 'a namespace that nobody uses is not kept');
+    sums.delete(namespace);
+  }
+  assert.equal(sums.size, 0, 'every namespace with queues is known');
 }
 
 /** Timers that a message has; asserts that they are those that it must have. */

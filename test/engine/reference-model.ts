@@ -13,6 +13,7 @@ import { sorted, spread } from './model/answers.js';
 import type { CommandOf, ModelQueue } from './model/entities.js';
 import { ModelFlow } from './model/flow.js';
 import { ModelMessages } from './model/messages.js';
+import { isFullOfQueues, ModelNamespaces } from './model/namespaces.js';
 import { ModelPublishing } from './model/publishing.js';
 import { ModelQueues } from './model/queues.js';
 import { ModelSessions } from './model/sessions.js';
@@ -31,6 +32,7 @@ export class ReferenceModel extends ModelState {
   readonly #settling = new ModelSettling(this, this.#messages, this.#flow);
   readonly #publishing = new ModelPublishing(this, this.#messages, this.#flow);
   readonly #tokens = new ModelTokens(this);
+  readonly #namespaces = new ModelNamespaces(this, this.#queues);
   readonly #handlers: Handlers;
 
   constructor(options: EngineOptions) {
@@ -137,9 +139,11 @@ export class ReferenceModel extends ModelState {
 
   /** Asked before queues that nobody uses make room again. */
   #checkDenied(): void {
-    if (this.wasDenied)
-      assert.ok(this.queues.size >= this.options.queuesMax, 'a dead letter queue is made if there is room');
-    this.wasDenied = false;
+    if (this.deniedIn !== null) {
+      const isFull = this.queues.size >= this.options.queuesMax || isFullOfQueues(this, this.deniedIn);
+      assert.ok(isFull, 'a dead letter queue is made if there is room');
+    }
+    this.deniedIn = null;
   }
 
   #end(effects: readonly Effect[]): void {
@@ -178,6 +182,9 @@ export class ReferenceModel extends ModelState {
       'token-create': (command) => this.#tokens.create(command),
       'token-list': (command) => this.#tokens.list(command),
       'token-revoke': (command) => this.#tokens.revoke(command),
+      'namespace-set': (command) => this.#namespaces.set(command),
+      'namespace-list': (command) => this.#namespaces.list(command),
+      'namespace-delete': (command) => this.#namespaces.delete(command),
     };
   }
 }

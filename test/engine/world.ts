@@ -3,7 +3,7 @@
  * state and the books, feeds a second engine with the records that were written, and compares that one, too (promise P10).
  */
 import assert from 'node:assert/strict';
-import { PUBLISH_FLAGS, parseTokenOptions, type QueueSettings } from '@lovage/protocol';
+import { PUBLISH_FLAGS, parseNamespaceSettings, parseTokenOptions, type QueueSettings } from '@lovage/protocol';
 import { RecordReader } from '../../server/broker/record-codec.js';
 import type { Command } from '../../server/engine/command.js';
 import { Engine } from '../../server/engine/engine.js';
@@ -55,6 +55,12 @@ const CHANGES: readonly Partial<QueueSettings>[] = [
   { expiresAfterUnusedMs: 300 },
   { expiresAfterUnusedMs: 0 },
   { defaultPriority: 1, backoffMsMin: 0 },
+];
+const QUEUE_DEFAULTS: readonly Partial<QueueSettings>[] = [
+  {},
+  {},
+  { attemptsMax: 1, deadLetterQueue: 'q3' },
+  { overflow: 'dead-letter-head', deadLetterQueue: 'q2', messagesMax: 4 },
 ];
 const TICKS_MAX = 40;
 
@@ -347,6 +353,35 @@ export class World {
       const after = token === 0 ? null : `t${token}`;
       const namespace = inOther ? 'other' : null;
       this.apply({ type: 'token-list', session: number, request: this.#requests++, namespace, after, limit: 2 });
+    });
+  }
+
+  setNamespace({ session, inOther, queuesMax, messagesMax, bytesMax, defaults }: IntentOf<'setNamespace'>): void {
+    this.#with(session, ({ number }) => {
+      const queueDefaults = QUEUE_DEFAULTS[defaults]!;
+      this.apply({
+        type: 'namespace-set',
+        session: number,
+        request: this.#requests++,
+        name: inOther ? 'other' : 'default',
+        settings: parseNamespaceSettings({ queuesMax, messagesMax, bytesMax, queueDefaults }),
+      });
+    });
+  }
+
+  namespaces({ session, inOther }: IntentOf<'namespaces'>): void {
+    this.#with(session, ({ number }) => {
+      const only = inOther ? 'other' : null;
+      this.apply({ type: 'namespace-list', session: number, request: this.#requests++, only, after: null, limit: 1 });
+    });
+  }
+
+  deleteNamespace({ session, inOther }: IntentOf<'deleteNamespace'>): void {
+    // A queue that dead letters have made by now would be gone before the model can see whether there was room for it.
+    this.tick();
+    this.#with(session, ({ number }) => {
+      const name = inOther ? 'other' : 'default';
+      this.apply({ type: 'namespace-delete', session: number, request: this.#requests++, name });
     });
   }
 

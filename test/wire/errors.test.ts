@@ -249,6 +249,7 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
     await harness.turn();
     return { code: wire.errorCode, close: wire.closedWith?.code ?? null };
   },
+  NAMESPACE_NOT_FOUND: () => request(CLIENT_OPS.NAMESPACE_DELETE, ['none']),
   TOKEN_NOT_FOUND: () => request(CLIENT_OPS.TOKEN_REVOKE, ['none']),
   QUOTA_EXCEEDED: async () => {
     const harness = await SessionHarness.start();

@@ -1,7 +1,8 @@
 /** What happens to one message: it comes back, is given up, goes to another queue, or is done with. And the bounds of queues. */
-import { type DeadLetterReason, defaultQueueSettings } from '@lovage/protocol';
+import type { DeadLetterReason } from '@lovage/protocol';
 import { noTotals } from '../../../server/engine/queue.js';
 import type { ModelConsumer, ModelLease, ModelMessage, ModelQueue } from './entities.js';
+import { defaultsOf, isFullOfQueues } from './namespaces.js';
 import type { ModelState } from './state.js';
 
 const DROPPED_AS = { rejected: 'dropped', expired: 'expired', limit: 'evicted', attempts: 'exhausted' } as const;
@@ -14,9 +15,9 @@ export class ModelMessages {
   }
 
   /** Makes a queue with version 1; null if there are too many. */
-  createQueue(namespace: string, name: string, settings = defaultQueueSettings()): ModelQueue | null {
+  createQueue(namespace: string, name: string, settings = defaultsOf(this.#state, namespace, name)): ModelQueue | null {
     const state = this.#state;
-    if (state.queues.size >= state.options.queuesMax) return null;
+    if (state.queues.size >= state.options.queuesMax || isFullOfQueues(state, namespace)) return null;
     const queue: ModelQueue = {
       namespace,
       name,
@@ -155,7 +156,7 @@ export class ModelMessages {
     const found = this.#state.queue(queue.namespace, name);
     if (found !== null) return found;
     if (this.#state.engineHas(queue.namespace, name)) return this.createQueue(queue.namespace, name);
-    this.#state.wasDenied = true;
+    this.#state.deniedIn = queue.namespace;
     return null;
   }
 }

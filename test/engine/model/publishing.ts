@@ -4,6 +4,7 @@ import { payloadOf } from '../publish-batch.js';
 import type { CommandOf, ModelQueue } from './entities.js';
 import type { ModelFlow } from './flow.js';
 import type { ModelMessages } from './messages.js';
+import { fitsQuotas } from './namespaces.js';
 import type { ModelState } from './state.js';
 
 /** What a frame has taken of a queue so far. */
@@ -30,7 +31,7 @@ export class ModelPublishing {
     const producer = session.producer === null ? null : state.producer(session.namespace, session.producer);
     const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
     const isRefused = refused !== null && refused.targets === null && batch.problem === null;
-    const code = isRefused ? refused.code : this.#whyRefused(batch, isMemory, tableSize);
+    const code = isRefused ? refused.code : this.#whyRefused(session.namespace, batch, isMemory, tableSize);
     if (code !== null) {
       for (let seq = batch.firstSeq; seq < batch.firstSeq + batch.count; seq++) {
         const before = batch.problem === null ? producer?.taken.get(seq) : undefined;
@@ -81,10 +82,11 @@ export class ModelPublishing {
     this.#flow.flow();
   }
 
-  #whyRefused(batch: PublishBatch, isMemory: boolean, tableSize: number): ErrorCode | null {
+  #whyRefused(namespace: string, batch: PublishBatch, isMemory: boolean, tableSize: number): ErrorCode | null {
     if (batch.problem !== null) return batch.problem.code;
     if (!isMemory && this.#state.refusal !== null) return this.#state.refusal;
-    return tableSize + batch.count > this.#state.options.messagesMax ? 'TOO_MANY_MESSAGES' : null;
+    if (tableSize + batch.count > this.#state.options.messagesMax) return 'TOO_MANY_MESSAGES';
+    return fitsQuotas(this.#state, namespace, batch) ? null : 'QUOTA_EXCEEDED';
   }
 
   /** Whether a queue that refuses what is too many has room for one more of the frame. */

@@ -1,8 +1,9 @@
 /** Declarations and changes of queues, purges and deletions, and queues that go because nobody uses them. */
-import { defaultQueueSettings, type QueueSettings, settingsConflict } from '@lovage/protocol';
+import { type QueueSettings, settingsConflict } from '@lovage/protocol';
 import type { CommandOf, ModelConsumer, ModelQueue } from './entities.js';
 import type { ModelFlow } from './flow.js';
 import type { ModelMessages } from './messages.js';
+import { defaultsOf } from './namespaces.js';
 import type { ModelState } from './state.js';
 
 type QueueCommand = CommandOf<'purge' | 'pause' | 'resume' | 'inspect'>;
@@ -23,11 +24,13 @@ export class ModelQueues {
     const { name, mode, settings } = command;
     const queue = this.#state.queue(namespace, name);
     const isMerge = queue !== null && mode === 'merge';
-    const wanted: QueueSettings = { ...(isMerge ? queue.settings : defaultQueueSettings()), ...settings };
+    const base = isMerge ? queue.settings : defaultsOf(this.#state, namespace, name);
+    const wanted: QueueSettings = { ...base, ...settings };
     if (settingsConflict(wanted, name) !== null) return this.#state.fail(command, 'INVALID_ARGUMENT');
     if (queue === null) {
       const made = this.#messages.createQueue(namespace, name, wanted);
-      if (made === null) return this.#state.fail(command, 'TOO_MANY_QUEUES');
+      const isFull = this.#state.queues.size >= this.#state.options.queuesMax;
+      if (made === null) return this.#state.fail(command, isFull ? 'TOO_MANY_QUEUES' : 'QUOTA_EXCEEDED');
       return this.#state.reply(command, { created: true, settings: wanted, version: 1 });
     }
     const names = Object.keys(wanted) as (keyof QueueSettings)[];
@@ -136,6 +139,13 @@ export class ModelQueues {
     for (const queue of over.sort((a, b) => this.deadline(a) - this.deadline(b))) this.#delete(queue, null);
   }
 
+  /** All queues of a namespace, by name. */
+  deleteAll(namespace: string): void {
+    const all = [...this.#state.queues.values()].filter((queue) => queue.namespace === namespace);
+    for (const queue of all.sort((a, b) => (a.name < b.name ? -1 : 1))) this.#away(queue, null);
+    this.#flow.flow();
+  }
+
   #change(queue: ModelQueue, settings: QueueSettings): void {
     const { nowMs } = this.#state;
     const wasSingle = queue.settings.singleActiveConsumer;
@@ -155,6 +165,11 @@ export class ModelQueues {
   }
 
   #delete(queue: ModelQueue, command: CommandOf<'delete'> | null): void {
+    this.#away(queue, command);
+    this.#flow.flow();
+  }
+
+  #away(queue: ModelQueue, command: CommandOf<'delete'> | null): void {
     queue.isDeleted = true;
     this.#state.queues.delete(`${queue.namespace} ${queue.name}`);
     const out = this.#state.messagesOf(queue).filter(({ lease }) => lease !== null);
@@ -167,7 +182,6 @@ export class ModelQueues {
     for (const consumer of this.#state.consumersOf(queue)) this.#loseQueue(consumer, queue);
     const { session = 0, request = 0 } = command ?? {};
     this.#state.sweeps.push({ queue, isDelete: true, session, request, removed: out.length });
-    this.#flow.flow();
   }
 
   #loseQueue(consumer: ModelConsumer, queue: ModelQueue): void {

@@ -1,4 +1,5 @@
 /** What the parts of the reference model share, and the questions that they all ask of it. */
+import type { NamespaceSettings } from '@lovage/protocol';
 import type { Token } from '../../../server/engine/access.js';
 import type { Command } from '../../../server/engine/command.js';
 import type { EngineOptions } from '../../../server/engine/state.js';
@@ -21,6 +22,7 @@ export class ModelState {
   readonly sessions = new Map<number, ModelSession>();
   readonly producers = new Map<string, ModelProducer>();
   readonly tokens = new Map<string, Token>();
+  readonly namespaces = new Map<string, NamespaceSettings>();
   sweeps: Sweep[] = [];
   nowMs = 0;
   nextId = 1;
@@ -37,8 +39,8 @@ export class ModelState {
   readonly touched = new Set<ModelQueue>();
   readonly gained = new Set<ModelConsumer>();
   yielding: ReadonlySet<ModelConsumer> = new Set();
-  /** A queue was not made that the engine has not made either: there must have been no room for it. */
-  wasDenied = false;
+  /** Namespace of a queue that was not made and that the engine has not made either: there must have been no room for it. */
+  deniedIn: string | null = null;
   #turn = 0;
 
   constructor(options: EngineOptions) {
@@ -52,7 +54,7 @@ export class ModelState {
     this.told = effects;
     this.deliveries = effects.filter((effect) => effect.type === 'deliver');
     this.answers = [];
-    this.wasDenied = false;
+    this.deniedIn = null;
   }
 
   clock(nowMs: number): void {
