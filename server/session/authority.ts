@@ -5,7 +5,8 @@
  *     the token of --token              -> everything
  *     none, while no token is stored    -> everything, where the broker allows it: on loopback, or with --insecure
  *
- * Wrong tokens are counted by address, so that they cannot be guessed at the speed of the network; a missing one is no guess.
+ * Wrong tokens are counted by address, so that the one of --token, which may be short, cannot be guessed at the speed of the network; a missing one is no guess. A stored
+ * token has 256 random bits that nobody guesses: it is let in from any address, so that a client with a wrong one does not shut out those behind the same proxy.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { LovageError } from '@lovage/protocol';
@@ -75,12 +76,15 @@ export class Authority {
   /** Who has this token. Throws UNAUTHORIZED, TOKEN_EXPIRED, and TOO_MANY_ATTEMPTS with `details.retryAfterMs`. */
   admit(token: string | null, address: string): Identity {
     if (this.isOpen) return Identity.unlimited(ANONYMOUS);
+    const digest = token === null ? null : digestOf(token);
+    const stored = digest === null ? null : this.#stored(digest);
+    if (stored !== null) return stored;
     const nowMs = this.#options.clock.monotonicMs();
     const waitMs = this.#limiter.waitMs(address, nowMs);
     if (waitMs > 0) throw tooManyAttempts(Math.ceil(waitMs));
-    if (token === null) throw new LovageError('UNAUTHORIZED');
-    const found = this.#find(token);
-    if (found !== null) return found;
+    if (digest === null) throw new LovageError('UNAUTHORIZED');
+    // Both sides are hashes of the same length, so the time it takes says nothing about the token.
+    if (this.#tokenHash !== null && timingSafeEqual(digest, this.#tokenHash)) return Identity.unlimited(OPERATOR);
     this.#limiter.fail(address, nowMs);
     throw new LovageError('UNAUTHORIZED');
   }
@@ -130,15 +134,13 @@ export class Authority {
     this.#cancelTimer = null;
   }
 
-  #find(token: string): Identity | null {
-    const digest = digestOf(token);
-    // Both sides are hashes of the same length, so the time it takes says nothing about the token; and so is the key of the table.
-    if (this.#tokenHash !== null && timingSafeEqual(digest, this.#tokenHash)) return Identity.unlimited(OPERATOR);
+  /** Who has the stored token of this hash; null if there is none. The hash is the key, so the time it takes says nothing about the tokens. */
+  #stored(digest: Buffer): Identity | null {
     const { tokens, clock } = this.#options;
-    const stored = tokens.find(digest.toString('hex'));
-    if (stored === undefined) return null;
-    if (stored.expiresAt !== null && stored.expiresAt <= clock.wallMs()) throw new LovageError('TOKEN_EXPIRED');
-    return Identity.of(stored, stored.publishRateMax === null ? null : this.#rateOf(stored.id, stored.publishRateMax));
+    const token = tokens.find(digest.toString('hex'));
+    if (token === undefined) return null;
+    if (token.expiresAt !== null && token.expiresAt <= clock.wallMs()) throw new LovageError('TOKEN_EXPIRED');
+    return Identity.of(token, token.publishRateMax === null ? null : this.#rateOf(token.id, token.publishRateMax));
   }
 
   #rateOf(tokenId: string, perSecond: number): PublishRate {
