@@ -70,8 +70,8 @@ export interface PublishCommand {
 export interface RefusedPublish {
   readonly code: ErrorCode;
   readonly message: string;
-  /** Names among the targets; null for the whole frame. */
-  readonly targets: ReadonlySet<string> | null;
+  /** Indexes of targets of the frame; null for the whole frame. */
+  readonly targets: ReadonlySet<number> | null;
 }
 
 export interface ConsumeCommand {

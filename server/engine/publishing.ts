@@ -216,8 +216,8 @@ export class Publishing {
     const targets = this.#targets;
     targets.length = 0;
     const declares = (batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0;
-    for (const name of batch.targets) {
-      if (this.#refused?.targets?.has(name)) {
+    for (const [index, name] of batch.targets.entries()) {
+      if (this.#refused?.targets?.has(index)) {
         targets.push(null);
         continue;
       }
@@ -304,10 +304,11 @@ export class Publishing {
   /** What was not taken and was no duplicate is refused by the door, or has no queue, or a full one. */
   #rejectOne({ number }: Session, batch: PublishBatch, i: number, out: EffectSink): void {
     const refused = this.#refused;
-    const queue = this.#targets[batch.target[i]!]!;
-    const name = batch.targets[batch.target[i]!]!;
+    const target = batch.target[i]!;
+    const queue = this.#targets[target]!;
+    const name = batch.targets[target]!;
     const seq = batch.firstSeq + i;
-    if (refused?.targets?.has(name)) return out.reject(number, seq, 1, refused.code, refused.message);
+    if (refused?.targets?.has(target)) return out.reject(number, seq, 1, refused.code, refused.message);
     if (queue === null)
       return out.reject(number, seq, 1, 'QUEUE_NOT_FOUND', `Cannot publish: queue "${name}" does not exist`);
     const { messagesMax, bytesMax } = queue.settings;

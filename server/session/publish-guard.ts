@@ -18,9 +18,9 @@ export function refusedPublish(session: Session, batch: PublishBatch): RefusedPu
 function refusedTargets(session: Session, batch: PublishBatch): RefusedPublish | null {
   const { identity } = session;
   const declares = (batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0;
-  let refused: Set<string> | null = null;
+  let refused: Set<number> | null = null;
   let error: LovageError | null = null;
-  for (const name of batch.targets) {
+  for (const [index, name] of batch.targets.entries()) {
     const right = !identity.may('write', name)
       ? 'write'
       : declares && !session.hasQueue(name) && !identity.may('configure', name)
@@ -29,7 +29,7 @@ function refusedTargets(session: Session, batch: PublishBatch): RefusedPublish |
     if (right === null) continue;
     error ??= identity.forbidden(right, name, 'PUBLISH');
     refused ??= new Set();
-    refused.add(name);
+    refused.add(index);
   }
   return refused === null ? null : { code: 'FORBIDDEN', message: error!.message, targets: refused };
 }

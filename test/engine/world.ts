@@ -259,7 +259,7 @@ export class World {
         messages: intent.messages.map((message) => this.#message(session, message, intent.memory)),
       });
       this.#nextSeqs.set(name, Math.max(nextSeq, firstSeq + batch.count));
-      const targets = intent.refused === 1 ? new Set([batch.targets[0]!]) : null;
+      const targets = intent.refused === 1 ? new Set([0]) : null;
       const refused = intent.refused === 0 ? null : ({ code: 'FORBIDDEN', message: 'no', targets } as const);
       this.apply({ type: 'publish', session: session.number, batch, refused });
     });

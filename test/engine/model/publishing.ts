@@ -40,7 +40,7 @@ export class ModelPublishing {
       }
       return;
     }
-    const targets = batch.targets.filter((name) => !refused?.targets?.has(name));
+    const targets = batch.targets.filter((_, index) => !refused?.targets?.has(index));
     if ((batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0) {
       for (const name of targets)
         if (state.queue(session.namespace, name) === null) this.#messages.createQueue(session.namespace, name);
@@ -59,7 +59,7 @@ export class ModelPublishing {
       const twin = queue === null || key === undefined ? undefined : windows.get(queue)!.get(key);
       const reject = (why: ErrorCode): void => state.answer({ type: 'reject', session: number, seq, code: why });
       if (before !== undefined) state.answer({ type: 'confirm', session: number, seq, id: before.id, isMemory });
-      else if (refused?.targets?.has(target)) reject(refused.code);
+      else if (refused?.targets?.has(batch.target[i]!)) reject(refused.code);
       else if (queue === null) reject('QUEUE_NOT_FOUND');
       else if (twin !== undefined && twin.timeMs + queue.settings.dedupWindowMs > state.nowMs) {
         queue.totals.duplicates++;
