@@ -14,6 +14,8 @@ import type { Session } from './session.js';
 interface NeedRow {
   readonly need: Need;
   readonly names?: (fields: Fields) => readonly unknown[];
+  /** Names that must be covered by `write` as well, because the request sends messages there. */
+  readonly writes?: (fields: Fields) => readonly unknown[];
   /** True for a request that only needs to be let in. */
   readonly unless?: (session: Session, fields: Fields) => boolean;
   /** What an audit line names; default the first of `names`. */
@@ -41,6 +43,7 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   QUEUE_DECLARE: {
     need: 'configure',
     names: first,
+    writes: ([, settings]) => [(settings as { readonly deadLetterQueue?: unknown } | null)?.deadLetterQueue],
     unless: (session, [name, settings]) => (settings ?? null) === null && session.hasQueue(name),
   },
   QUEUE_DELETE: { need: 'configure', names: first },
@@ -71,6 +74,7 @@ export function assertAllowed(session: Session, op: ClientOp, request: number, f
   if (row.need === 'admin') return identity.assertAdmin(op);
   if (identity.isUnlimited) return;
   for (const name of row.names?.(fields) ?? []) if (typeof name === 'string') identity.assertMay(row.need, name, op);
+  for (const name of row.writes?.(fields) ?? []) if (typeof name === 'string') identity.assertMay('write', name, op);
 }
 
 function queuesOf(options: unknown): readonly unknown[] {

@@ -139,6 +139,15 @@ describe('rights', () => {
     expect((await admin.queues.list()).map(({ name }) => name)).toEqual(['mine.a']);
   });
 
+  test('to publish are needed to have dead letters sent to a queue', async () => {
+    const { broker, admin } = await closedBroker();
+    const token = await make(admin, { role: 'operator', configure: ['mine.*'], write: ['mine.*'], read: ['mine.*'] });
+    const client = await open(broker, token);
+    expect(await codeOf(client.queues.declare('mine.a', { deadLetterQueue: 'theirs' }))).toBe('FORBIDDEN');
+    expect(await codeOf(client.queues.declare('mine.a', { deadLetterQueue: 'mine.dead' }))).toBe('done');
+    expect((await admin.queues.list()).map(({ name }) => name)).toEqual(['mine.a']);
+  });
+
   test('of a namespace end at its border', async () => {
     const { broker, admin } = await closedBroker();
     const token = await make(admin, { role: 'admin', namespace: 'team', name: 'team-admin' });
