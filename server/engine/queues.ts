@@ -131,6 +131,8 @@ export class Queues {
     this.#expiry.forget(queue);
     const removed = this.#dropUnsettled(queue);
     for (const attachment of queue.attachments) this.#endAttachment(attachment, out);
+    // A namespace may have a hundred thousand queues: those that are empty need no turn of their own.
+    if (command === null && queue.size === 0) return this.#registry.remove(queue);
     const { session = NOBODY, request = 0 } = command ?? {};
     this.#sweeps.push({ queue, isDelete: true, session, request, removed });
   }

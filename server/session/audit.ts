@@ -50,7 +50,8 @@ export function auditStart(
 /** The acts of one connection that have not been answered. */
 export class AuditTrail {
   readonly #sink: AuditSink;
-  readonly #waiting = new Map<number, Omit<AuditLine, 'outcome'>>();
+  /** Most connections never ask for anything of the kind. */
+  #waiting: Map<number, Omit<AuditLine, 'outcome'>> | null = null;
 
   constructor(sink: AuditSink) {
     this.#sink = sink;
@@ -58,10 +59,11 @@ export class AuditTrail {
 
   /** False while no frame needs to be looked at. */
   get isWaiting(): boolean {
-    return this.#waiting.size > 0;
+    return this.#waiting !== null && this.#waiting.size > 0;
   }
 
   asked(request: number, start: Omit<AuditLine, 'outcome'>): void {
+    this.#waiting ??= new Map();
     const [oldest] = this.#waiting.keys();
     if (oldest !== undefined && this.#waiting.size >= WAITING_MAX) this.#end(oldest, 'unknown');
     // A client that uses a number twice hears two answers; which is whose cannot be told.
@@ -79,13 +81,13 @@ export class AuditTrail {
 
   /** The connection is gone. */
   close(): void {
-    for (const request of [...this.#waiting.keys()]) this.#end(request, 'unknown');
+    for (const request of [...(this.#waiting?.keys() ?? [])]) this.#end(request, 'unknown');
   }
 
   #end(request: number, outcome: AuditLine['outcome']): void {
-    const start = this.#waiting.get(request);
+    const start = this.#waiting?.get(request);
     if (start === undefined) return;
-    this.#waiting.delete(request);
+    this.#waiting?.delete(request);
     this.#sink({ ...start, outcome });
   }
 }

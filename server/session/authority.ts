@@ -11,7 +11,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { LovageError } from '@lovage/protocol';
 import type { Clock } from '../broker/clock.js';
-import type { TokenTable } from '../engine/access.js';
+import type { Token, TokenTable } from '../engine/access.js';
 import { AttemptLimiter } from './attempt-limiter.js';
 import { ANONYMOUS, Identity, OPERATOR } from './identity.js';
 import { PublishRate } from './publish-rate.js';
@@ -47,7 +47,8 @@ export class Authority {
   /** Connections of each token, and of each namespace. */
   readonly #byToken = new Map<string, number>();
   readonly #byNamespace = new Map<string, number>();
-  readonly #rates = new Map<string, PublishRate>();
+  /** Made when a token is first used, gone with it. */
+  readonly #identities = new WeakMap<Token, Identity>();
   #cancelTimer: (() => void) | null = null;
   #timerAtMs = Number.POSITIVE_INFINITY;
 
@@ -75,7 +76,7 @@ export class Authority {
 
   /** Who has this token. Throws UNAUTHORIZED, TOKEN_EXPIRED, and TOO_MANY_ATTEMPTS with `details.retryAfterMs`. */
   admit(token: string | null, address: string): Identity {
-    if (this.isOpen) return Identity.unlimited(ANONYMOUS);
+    if (this.isOpen) return ANONYMOUS;
     const digest = token === null ? null : digestOf(token);
     const stored = digest === null ? null : this.#stored(digest);
     if (stored !== null) return stored;
@@ -84,7 +85,7 @@ export class Authority {
     if (waitMs > 0) throw tooManyAttempts(Math.ceil(waitMs));
     if (digest === null) throw new LovageError('UNAUTHORIZED');
     // Both sides are hashes of the same length, so the time it takes says nothing about the token.
-    if (this.#tokenHash !== null && timingSafeEqual(digest, this.#tokenHash)) return Identity.unlimited(OPERATOR);
+    if (this.#tokenHash !== null && timingSafeEqual(digest, this.#tokenHash)) return OPERATOR;
     this.#limiter.fail(address, nowMs);
     throw new LovageError('UNAUTHORIZED');
   }
@@ -112,7 +113,6 @@ export class Authority {
 
   /** A token is no longer one. Told in the middle of a command: what follows from it comes after. */
   revoked(tokenId: string): void {
-    this.#rates.delete(tokenId);
     queueMicrotask(() =>
       this.#expel(({ identity }) => identity.tokenId === tokenId, 'UNAUTHORIZED', 'The token was revoked'),
     );
@@ -122,7 +122,7 @@ export class Authority {
   accessClosed(maker: number): void {
     queueMicrotask(() =>
       this.#expel(
-        ({ identity, number }) => identity.isAnonymous && number !== maker,
+        ({ identity, number }) => identity === ANONYMOUS && number !== maker,
         'UNAUTHORIZED',
         'Access without a token has ended: there are tokens now',
       ),
@@ -140,13 +140,13 @@ export class Authority {
     const token = tokens.find(digest.toString('hex'));
     if (token === undefined) return null;
     if (token.expiresAt !== null && token.expiresAt <= clock.wallMs()) throw new LovageError('TOKEN_EXPIRED');
-    return Identity.of(token, token.publishRateMax === null ? null : this.#rateOf(token.id, token.publishRateMax));
+    const identity = this.#identities.get(token) ?? Identity.of(token, this.#rateOf(token));
+    this.#identities.set(token, identity);
+    return identity;
   }
 
-  #rateOf(tokenId: string, perSecond: number): PublishRate {
-    const rate = this.#rates.get(tokenId) ?? new PublishRate(perSecond, this.#options.clock.monotonicMs());
-    this.#rates.set(tokenId, rate);
-    return rate;
+  #rateOf({ publishRateMax }: Token): PublishRate | null {
+    return publishRateMax === null ? null : new PublishRate(publishRateMax, this.#options.clock.monotonicMs());
   }
 
   #expel(isMeant: (member: Member) => boolean, code: 'TOKEN_EXPIRED' | 'UNAUTHORIZED', message: string): void {

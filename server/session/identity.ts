@@ -24,8 +24,6 @@ export class Identity {
   readonly rate: PublishRate | null;
   /** May use every name: nothing has to be asked for a message. */
   readonly isUnlimited: boolean;
-  /** True for one who came without a token, where that is allowed. */
-  readonly isAnonymous: boolean;
   readonly #patterns: Readonly<Record<Right, readonly NamePattern[]>>;
   readonly #answers: Readonly<Record<Right, Map<string, boolean>>> = {
     configure: new Map(),
@@ -45,7 +43,6 @@ export class Identity {
     this.expiresAt = token.expiresAt ?? Number.POSITIVE_INFINITY;
     this.connectionsMax = token.connectionsMax ?? Number.POSITIVE_INFINITY;
     this.rate = rate;
-    this.isAnonymous = tokenId === null && token.name === ANONYMOUS;
     this.isUnlimited = RIGHTS.every((right) => token[right].includes('*'));
     this.#patterns = {
       configure: token.configure.map((pattern) => new NamePattern(pattern)),
@@ -54,12 +51,13 @@ export class Identity {
     };
   }
 
+  /** One for all connections of a token: what it has found out about names serves them all. */
   static of(token: Token, rate: PublishRate | null): Identity {
     return new Identity(token, token.id, rate);
   }
 
-  /** Somebody without a stored token: the holder of the operator's own, or anybody while access is open. */
-  static unlimited(name: typeof ANONYMOUS | typeof OPERATOR): Identity {
+  /** Somebody without a stored token, who may do everything. */
+  static unlimited(name: string): Identity {
     const all = ['*'];
     const bounds = { namespace: null, expiresAt: null, connectionsMax: null, publishRateMax: null };
     return new Identity({ name, role: 'admin', configure: all, write: all, read: all, ...bounds }, null, null);
@@ -105,6 +103,7 @@ export class Identity {
   }
 }
 
-/** Names of those who have no stored token. No token can bear them: `*` and spaces are in no name. */
-export const ANONYMOUS = '(no token)';
-export const OPERATOR = '(the token of --token)';
+/** Anybody, while access is open. No token can bear such a name: parentheses and spaces are in none. */
+export const ANONYMOUS = Identity.unlimited('(no token)');
+/** The holder of the operator's own token. */
+export const OPERATOR = Identity.unlimited('(the token of --token)');

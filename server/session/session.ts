@@ -25,7 +25,7 @@ import type { Opened } from '../engine/effects.js';
 import { type AuditSink, AuditTrail } from './audit.js';
 import type { Authority, Member } from './authority.js';
 import { type ParsedHello, parseHello } from './fields.js';
-import { ANONYMOUS, Identity } from './identity.js';
+import { ANONYMOUS, type Identity } from './identity.js';
 import { handleFrame } from './ops.js';
 import { Outbox, type Wire } from './outbox.js';
 
@@ -67,7 +67,7 @@ export class Session implements Member {
   #number = 0;
   #namespace = 'default';
   #clientName: string | null = null;
-  #identity = Identity.unlimited(ANONYMOUS);
+  #identity: Identity = ANONYMOUS;
   #heartbeatMs: number;
   #heardAtMs: number;
   #beatAtMs: number;

@@ -180,6 +180,7 @@ export class ModelQueues {
       this.#state.messages.delete(message.id);
     }
     for (const consumer of this.#state.consumersOf(queue)) this.#loseQueue(consumer, queue);
+    if (command === null && this.#state.messagesOf(queue).length === 0) return;
     const { session = 0, request = 0 } = command ?? {};
     this.#state.sweeps.push({ queue, isDelete: true, session, request, removed: out.length });
   }
