@@ -23,6 +23,7 @@ import { addHealthRoutes } from './health-routes.js';
 import { createMetrics } from './metrics.js';
 import { addNamespaceRoutes } from './namespace-routes.js';
 import { Office } from './office.js';
+import { addQueueRoutes } from './queue-routes.js';
 import { addTokenRoutes } from './token-routes.js';
 
 export interface HttpOptions {
@@ -85,6 +86,7 @@ export function createHttp({ view, authority, desk, onAudit, allowedHosts, tls, 
   addHealthRoutes(fastify, view);
   addApiRoutes(fastify, view);
   const office = new Office({ view, desk, onAudit });
+  addQueueRoutes(fastify, office);
   addTokenRoutes(fastify, office);
   addNamespaceRoutes(fastify, office);
   const metrics = createMetrics(view);

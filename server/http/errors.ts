@@ -20,6 +20,10 @@ export const HTTP_ERRORS = {
   QUEUE_NOT_FOUND: { status: 404, text: 'there is no queue of this name' },
   REQUEST_TIMEOUT: { status: 408, text: 'the request did not arrive in time' },
   REQUEST_TOO_LARGE: { status: 413, text: 'the request is longer than the limit' },
+  QUEUE_MISMATCH: { status: 409, text: 'the queue exists with other settings' },
+  QUEUE_NOT_EMPTY: { status: 409, text: 'the queue holds messages' },
+  QUEUE_IN_USE: { status: 409, text: 'the queue has consumers' },
+  TOO_MANY_QUEUES: { status: 409, text: 'the namespace has as many queues as it may have' },
   QUOTA_EXCEEDED: { status: 409, text: 'a quota of the token or the namespace is used up' },
   TOO_MANY_ATTEMPTS: { status: 429, text: 'too many wrong tokens came from this address, try again later' },
   HEADERS_TOO_LARGE: { status: 431, text: 'the headers are longer than the limit' },
@@ -75,6 +79,9 @@ const BY_STATUS: ReadonlyMap<number, HttpErrorCode> = new Map<number, HttpErrorC
 /** Any failure as one of ours. What the framework refused keeps its meaning; everything unknown is INTERNAL_ERROR and says nothing more. */
 export function asHttpError(error: unknown): HttpError {
   if (error instanceof HttpError) return error;
+  // A field of the wrong type, which would end a connection.
+  if (error instanceof LovageError && error.code === 'BAD_FRAME')
+    return new HttpError('INVALID_ARGUMENT', error.message, error.details);
   if (error instanceof LovageError && Object.hasOwn(HTTP_ERRORS, error.code))
     return new HttpError(error.code as HttpErrorCode, error.message, error.details);
   const status = (error as { statusCode?: unknown }).statusCode;

@@ -26,6 +26,13 @@ export function integerField(
   throw invalid(field, `${JSON.stringify(text.slice(0, 40))}, expected a whole number from ${min} to ${max}`);
 }
 
+/** true or false, false when the field is not given. */
+export function flagField(fields: ReadonlyMap<string, string>, field: string): boolean {
+  const text = fields.get(field) ?? 'false';
+  if (text === 'true' || text === 'false') return text === 'true';
+  throw invalid(field, `${JSON.stringify(text.slice(0, 40))}, expected true or false`);
+}
+
 /** The name of a queue or namespace; null when the field is not given. */
 export function nameField(fields: ReadonlyMap<string, string>, field: string): string | null {
   const text = fields.get(field);

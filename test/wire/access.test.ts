@@ -338,3 +338,58 @@ test('every administrative act is one line of the log, with who, from where and 
   expect(broker.log).not.toContain('lvg_');
   for (const hidden of [root, secret]) expect(broker.log).not.toContain(hidden);
 });
+
+test('queues are made, changed, emptied and deleted over HTTP, by the rights of the token', async () => {
+  const { broker, admin, root } = await closedBroker();
+  const token = await make(admin, { role: 'operator', configure: ['mine.*'], write: ['mine.*'], namespace: 'team' });
+  const ask = async (method: string, path: string, body?: unknown, secret = token): Promise<unknown[]> => {
+    const answer = await fetch(`${broker.url.replace('ws:', 'http:')}/api/v1/queues/${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${secret}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    return [answer.status, await answer.json()];
+  };
+  expect(await ask('PUT', 'team/mine.a')).toMatchObject([201, { created: true }]);
+  expect(await ask('PUT', 'team/mine.a', {})).toMatchObject([200, { created: false }]);
+  expect(await ask('PUT', 'team/mine.a', { settings: { attemptsMax: 3 } })).toMatchObject([
+    409,
+    { error: { code: 'QUEUE_MISMATCH' } },
+  ]);
+  const merge = { settings: { attemptsMax: 3 }, mode: 'merge' };
+  expect(await ask('PUT', 'team/mine.a', merge)).toMatchObject([200, { settings: { attemptsMax: 3 }, version: 2 }]);
+  const client = await open(broker, token, 'team');
+  await client.publish('mine.a', 'x');
+  expect(await ask('DELETE', 'team/mine.a?ifEmpty=true')).toMatchObject([409, { error: { code: 'QUEUE_NOT_EMPTY' } }]);
+  expect(await ask('POST', 'team/mine.a/pause')).toEqual([200, { isPaused: true }]);
+  expect(await ask('POST', 'team/mine.a/purge')).toEqual([200, { purged: 1 }]);
+  expect(await ask('POST', 'team/mine.a/resume')).toEqual([200, { isPaused: false }]);
+  for (const [method, path, body, details] of [
+    ['PUT', 'team/theirs', {}, { right: 'configure', name: 'theirs' }],
+    ['PUT', 'team/mine.b', { settings: { deadLetterQueue: 'theirs' } }, { right: 'write', name: 'theirs' }],
+    ['DELETE', 'default/mine.a', undefined, { namespace: 'default' }],
+  ] as const)
+    expect(await ask(method, path, body)).toMatchObject([403, { error: { code: 'FORBIDDEN', details } }]);
+  for (const [path, body, field] of [
+    ['team/mine.b', { colour: 1 }, 'colour'],
+    ['team/mine.b', { settings: { attemptsMax: -1 } }, 'attemptsMax'],
+    ['team/mine.b', { settings: 7 }, 'settings'],
+    ['team/mine.b', { mode: 'maybe' }, 'mode'],
+  ] as const)
+    expect(await ask('PUT', path, body)).toMatchObject([
+      400,
+      { error: { code: 'INVALID_ARGUMENT', details: { field } } },
+    ]);
+  expect(await ask('DELETE', 'team/mine.a?ifEmpty=perhaps')).toMatchObject([
+    400,
+    { error: { details: { field: 'ifEmpty' } } },
+  ]);
+  expect(await ask('DELETE', 'team/mine.a', undefined, root)).toEqual([200, { messages: 0 }]);
+  expect(await ask('DELETE', 'team/mine.a', undefined, root)).toMatchObject([
+    404,
+    { error: { code: 'QUEUE_NOT_FOUND' } },
+  ]);
+});
