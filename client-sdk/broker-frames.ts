@@ -39,8 +39,8 @@ const HANDLERS: Readonly<Record<Exclude<ServerOp, 'WELCOME' | 'DELIVER'>, FrameH
     publisher.confirmed(whole(firstSeq), whole(count), whole(firstId), false, durability(index)),
   DUPLICATE: ({ publisher }, [, seq, id, index]) =>
     publisher.confirmed(whole(seq), 1, whole(id), true, durability(index)),
-  REJECT: ({ publisher }, [, firstSeq, count, code, message]) =>
-    publisher.rejected(whole(firstSeq), whole(count), errorFromBroker(code, message, null)),
+  REJECT: ({ publisher }, [, firstSeq, count, code, message, details]) =>
+    publisher.rejected(whole(firstSeq), whole(count), errorFromBroker(code, message, details)),
   SETTLED: ({ settlements }, [, settleSeq]) => settlements.settled(whole(settleSeq)),
   REFUSED: refused,
   RECALL: ({ consumers }, [, pairs]) => {

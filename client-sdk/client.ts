@@ -7,7 +7,8 @@ import { Connection, type ConnectionEvents } from './connection.js';
 import { ActiveConsumer, type Consumer, type Handler, type Work } from './consumer.js';
 import type { Delivery } from './delivery.js';
 import { invalidArgument } from './errors.js';
-import type { PublishMessage, PublishOptions, Receipt } from './message.js';
+import { Exchanges } from './exchanges.js';
+import type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from './message.js';
 import { Namespaces } from './namespaces.js';
 import { type ConnectOptions, type ConsumeOptions, parseConnectOptions, parseConsumeOptions } from './options.js';
 import { Publisher } from './publisher.js';
@@ -33,6 +34,8 @@ export class Client {
   readonly namespaces: Namespaces;
   /** Make, list and revoke tokens. */
   readonly tokens: Tokens;
+  /** Declare, bind, list and delete exchanges. */
+  readonly exchanges: Exchanges;
   readonly #connection: Connection;
   readonly #publisher: Publisher;
   readonly #settlements: Settlements;
@@ -65,6 +68,7 @@ export class Client {
     this.queues = new Queues(this.#requests);
     this.tokens = new Tokens(this.#requests);
     this.namespaces = new Namespaces(this.#requests);
+    this.exchanges = new Exchanges(this.#requests);
     this.#targets = {
       publisher: this.#publisher,
       settlements: this.#settlements,
@@ -91,16 +95,17 @@ export class Client {
   }
 
   /**
-   * Publishes a message; resolves when the broker has it as safe as its receipt says. `body`: bytes as they are, a string as UTF-8, anything else as
-   * MessagePack.
+   * Publishes a message to a queue, or to an exchange under a routing key; resolves when the broker has it as safe as its receipt says. `body`: bytes
+   * as they are, a string as UTF-8, anything else as MessagePack.
    *
-   * Rejects, nothing being stored: INVALID_NAME, INVALID_ARGUMENT, QUEUE_NOT_FOUND, BODY_TOO_LARGE, HEADERS_TOO_LARGE, TOO_MANY_MESSAGES, DISK_FULL, FORBIDDEN, QUOTA_EXCEEDED,
+   * Rejects, nothing being stored: INVALID_NAME, INVALID_ARGUMENT, QUEUE_NOT_FOUND, EXCHANGE_NOT_FOUND, UNROUTABLE (with `mandatory`; `details` has
+   * exchange and key), BODY_TOO_LARGE, HEADERS_TOO_LARGE, TOO_MANY_MESSAGES, DISK_FULL, FORBIDDEN, QUOTA_EXCEEDED,
    * PUBLISH_BUFFER_FULL. Rejects with an unknown outcome: PUBLISH_TIMEOUT (after `publishTimeoutMs`, connected or not) unless `details.wasSent` is
    * false, CONNECTION_LOST and CLIENT_CLOSED (the client gave up). A lost connection alone rejects nothing: what is unconfirmed is sent
    * again when it is back, and the broker stores it once.
    */
-  publish(queue: string, body: unknown, options?: PublishOptions): Promise<Receipt> {
-    return this.#publisher.publish(queue, body, options);
+  publish(target: string | ExchangeTarget, body: unknown, options?: PublishOptions): Promise<Receipt> {
+    return this.#publisher.publish(target, body, options);
   }
 
   /**
@@ -108,8 +113,8 @@ export class Client {
    * rejection is the first failure, with its `details.index` and the number of failures in `details.failed`. Codes as of `publish`;
    * PUBLISH_BUFFER_FULL, with nothing sent, if there is no room for all of them.
    */
-  publishMany(queue: string, messages: readonly PublishMessage[]): Promise<Receipt[]> {
-    return this.#publisher.publishMany(queue, messages);
+  publishMany(target: string | ExchangeTarget, messages: readonly PublishMessage[]): Promise<Receipt[]> {
+    return this.#publisher.publishMany(target, messages);
   }
 
   /**

@@ -1,7 +1,12 @@
 /** The public names of the SDK, the same in Node and in browsers. */
 export {
+  type BindingInfo,
   ERRORS,
   type ErrorCode,
+  type ExchangeInfo,
+  type ExchangeType,
+  type HeaderMatch,
+  type HeaderValue,
   LovageError,
   type NamespaceInfo,
   type NamespaceSettings,
@@ -15,7 +20,8 @@ export {
 export type { Client } from './client.js';
 export type { Consumer, Handler } from './consumer.js';
 export type { Delivery, NackOptions } from './delivery.js';
-export type { PublishMessage, PublishOptions, Receipt } from './message.js';
+export type { DeclaredExchange, ExchangeBinding, ExchangeOptions, Exchanges } from './exchanges.js';
+export type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from './message.js';
 export type { Namespaces } from './namespaces.js';
 export type { ConnectOptions, ConsumeOptions } from './options.js';
 export type { DeclaredQueue, Queues } from './queues.js';

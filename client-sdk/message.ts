@@ -1,6 +1,13 @@
 // hot path
 /** What a caller gives to `publish`, made into the fields of a message on the wire. */
-import { CONTENT_TYPES, type Durability, encodeValue, LovageError, type MessageFields } from '@lovage/protocol';
+import {
+  CONTENT_TYPES,
+  type Durability,
+  encodeValue,
+  LovageError,
+  type MessageFields,
+  type RouteTarget,
+} from '@lovage/protocol';
 import { invalidArgument } from './errors.js';
 
 /** How a message is to be kept and delivered. A value out of range rejects INVALID_ARGUMENT with the option in `details.field`. */
@@ -19,6 +26,16 @@ export interface PublishOptions {
   readonly durability?: 'disk' | 'memory' | undefined;
   /** At most 200 characters of printable ASCII. Default: `text/plain` for a string, `application/msgpack` for a value, none for bytes. */
   readonly contentType?: string | undefined;
+  /** Reject UNROUTABLE if the exchange leads the message to no queue. Default false: its receipt has the id 0, and it is gone. */
+  readonly mandatory?: boolean | undefined;
+}
+
+/** Where a message goes by way of an exchange. */
+export interface ExchangeTarget {
+  /** Name of an exchange, or empty for the default one, which leads to the queue whose name is the key. */
+  readonly exchange: string;
+  /** Routing key, at most 255 bytes of UTF-8. Default empty. */
+  readonly key?: string | undefined;
 }
 
 /** A message of `publishMany`. */
@@ -29,7 +46,10 @@ export interface PublishMessage extends PublishOptions {
 
 /** What a confirm says. */
 export interface Receipt {
-  /** The message's number in the broker; of a duplicate, the number of the first. */
+  /**
+   * The message's number in the broker; of a duplicate, the number of the first; of a message that an exchange led to several queues, the number
+   * of its first copy (each has one of its own); 0 of one that it led to no queue.
+   */
   readonly id: number;
   /** True if a message of the same `dedupKey` was there and this one was not stored. */
   readonly duplicate: boolean;
@@ -48,7 +68,7 @@ const textEncoder = new TextEncoder();
 
 /** Throws INVALID_ARGUMENT, BODY_TOO_LARGE or HEADERS_TOO_LARGE. What `PublishFrameWriter.add` checks is left to it. */
 export function messageFields(
-  target: string,
+  target: string | ExchangeTarget,
   body: unknown,
   options: PublishOptions = NO_OPTIONS,
   limits: MessageLimits,
@@ -65,7 +85,7 @@ export function messageFields(
   const isText = typeof body === 'string';
   const isBytes = !isText && body instanceof Uint8Array;
   return {
-    target,
+    target: typeof target === 'string' ? target : routeTarget(target),
     priority: priority ?? -1,
     delayMs: delayMs ?? 0,
     expiresInMs: expiresInMs ?? 0,
@@ -76,6 +96,16 @@ export function messageFields(
       ? boundedText(body, limits.bodyBytesMax)
       : boundedBytes(isBytes ? body : encodeValue(body), limits.bodyBytesMax),
   };
+}
+
+/** Names and lengths are left to `PublishFrameWriter.add`. */
+function routeTarget(target: ExchangeTarget): RouteTarget {
+  if (typeof target !== 'object' || target === null)
+    throw invalidArgument('queue', target, 'the name of a queue, or { exchange, key }');
+  const { exchange, key = '' } = target;
+  if (typeof exchange !== 'string') throw invalidArgument('exchange', exchange, 'the name of an exchange');
+  if (typeof key !== 'string') throw invalidArgument('key', key, 'text');
+  return [exchange, key];
 }
 
 /** A character has three bytes of UTF-8 at most (a surrogate pair, which counts two, has four). */

@@ -237,7 +237,7 @@ function parseTls(given: TlsOptions | undefined): TlsOptions | null {
   return { ...given };
 }
 
-function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
+export function oneOf<T extends string>(name: string, value: unknown, choices: readonly T[]): T {
   const found = choices.find((choice) => choice === value);
   if (found === undefined) throw invalidArgument(name, value, `one of ${choices.join(', ')}`);
   return found;

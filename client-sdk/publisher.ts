@@ -21,6 +21,7 @@ import type { Channel, SenderContext } from './channel.js';
 import { Deque } from './deque.js';
 import { invalidArgument } from './errors.js';
 import {
+  type ExchangeTarget,
   type MessageLimits,
   messageFields,
   type PublishMessage,
@@ -63,23 +64,23 @@ export class Publisher {
     this.#channel = context.channel;
   }
 
-  publish(queue: string, body: unknown, options?: PublishOptions): Promise<Receipt> {
+  publish(target: string | ExchangeTarget, body: unknown, options?: PublishOptions): Promise<Receipt> {
     try {
       this.#reserve(1);
-      return this.#add(queue, body, options);
+      return this.#add(target, body, options);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  async publishMany(queue: string, messages: readonly PublishMessage[]): Promise<Receipt[]> {
+  async publishMany(target: string | ExchangeTarget, messages: readonly PublishMessage[]): Promise<Receipt[]> {
     if (!Array.isArray(messages)) throw invalidArgument('messages', messages, 'an array');
     if (messages.length === 0) return [];
     this.#reserve(messages.length);
     const promises: Promise<Receipt>[] = [];
     for (const message of messages) {
       try {
-        promises.push(this.#add(queue, message?.body, message));
+        promises.push(this.#add(target, message?.body, message));
       } catch (error) {
         promises.push(Promise.reject(error));
       }
@@ -93,7 +94,7 @@ export class Publisher {
   /** CONFIRM and DUPLICATE. */
   confirmed(firstSeq: number, count: number, firstId: number, duplicate: boolean, durability: Durability): void {
     this.#answer(firstSeq, count, (frame, index, i) =>
-      frame.confirm(index, { id: firstId + i, duplicate, durability }),
+      frame.confirm(index, { id: firstId === 0 ? 0 : firstId + i, duplicate, durability }),
     );
   }
 
@@ -172,9 +173,9 @@ export class Publisher {
     throw new LovageError('PUBLISH_BUFFER_FULL', message, { details: { messages: this.#messages, bytes } });
   }
 
-  #add(queue: string, body: unknown, options: PublishOptions | undefined): Promise<Receipt> {
-    const fields = messageFields(queue, body, options, this.#limits);
-    const frame = this.#frameFor(this.#flagsOf(options?.durability));
+  #add(target: string | ExchangeTarget, body: unknown, options: PublishOptions | undefined): Promise<Receipt> {
+    const fields = messageFields(target, body, options, this.#limits);
+    const frame = this.#frameFor(this.#flagsOf(options?.durability, options?.mandatory));
     try {
       this.#writer.add(fields);
     } catch (error) {
@@ -187,8 +188,11 @@ export class Publisher {
     return promise;
   }
 
-  #flagsOf(durability: unknown): number {
-    const flags = this.#options.autoDeclare ? PUBLISH_FLAGS.AUTO_DECLARE : 0;
+  #flagsOf(durability: unknown, mandatory: unknown): number {
+    let flags = this.#options.autoDeclare ? PUBLISH_FLAGS.AUTO_DECLARE : 0;
+    if (mandatory === true) flags |= PUBLISH_FLAGS.MANDATORY;
+    else if (mandatory !== undefined && mandatory !== false)
+      throw invalidArgument('mandatory', mandatory, 'true or false');
     if (durability === undefined || durability === 'disk') return flags;
     if (durability === 'memory') return flags | PUBLISH_FLAGS.MEMORY;
     throw invalidArgument('durability', durability, 'disk or memory');

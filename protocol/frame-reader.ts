@@ -40,6 +40,12 @@ export class FrameReader {
     if (this.position !== this.bytes.length) throw this.bad('the end of the frame');
   }
 
+  /** Whether an array comes next. */
+  get isArray(): boolean {
+    const byte = this.bytes[this.position] ?? 0;
+    return (byte >= 0x90 && byte <= 0x9f) || byte === 0xdc || byte === 0xdd;
+  }
+
   /** The number of elements of an array, at most `max`. */
   arrayHeader(what: string, max: number): number {
     const byte = this.#byte(what);

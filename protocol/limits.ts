@@ -14,7 +14,7 @@ export const LIMITS = {
   frameOverheadBytes: 1024 * 1024,
   /** Messages in one PUBLISH. */
   publishMessagesMax: 65_536,
-  /** Queue names in one PUBLISH. */
+  /** Queue names, and pairs of exchange and routing key, in one PUBLISH. */
   publishTargetsMax: 4_096,
   /** Ranges in one START, ACK, NACK, RELEASE, REFUSED or RECALL. */
   rangesMax: 65_536,
@@ -31,6 +31,10 @@ export const LIMITS = {
   bodyDepthMax: 128,
   /** Characters of a name; see `names.ts`. */
   nameLengthMax: 200,
+  /** Bytes of a routing key, of a binding's key, and of each text in a binding's headers, in UTF-8. */
+  routingKeyLengthMax: 255,
+  /** Headers of one binding. */
+  bindingHeadersMax: 32,
   /** Bytes of a dedup key in UTF-8. */
   dedupKeyLengthMax: 200,
   /** Bytes of a content type, which is printable ASCII (0x20-0x7e). */

@@ -23,6 +23,12 @@ export const CLIENT_OPS = {
   QUEUE_INSPECT: 16,
   QUEUE_LIST: 17,
   GOODBYE: 18,
+  EXCHANGE_DECLARE: 19,
+  EXCHANGE_DELETE: 20,
+  EXCHANGE_LIST: 21,
+  BIND: 22,
+  UNBIND: 23,
+  BINDING_LIST: 24,
   TOKEN_CREATE: 32,
   TOKEN_LIST: 33,
   TOKEN_REVOKE: 34,
@@ -55,6 +61,8 @@ export const PUBLISH_FLAGS = {
   MEMORY: 1,
   /** Declare a queue that does not exist, with default settings. */
   AUTO_DECLARE: 2,
+  /** Refuse a message that an exchange leads to no queue: UNROUTABLE. Without it such a message is confirmed with id 0 and dropped. */
+  MANDATORY: 4,
 } as const;
 
 /** What a confirm means; the number travels in CONFIRM, the word stands in receipts. */
@@ -76,6 +84,13 @@ export type QueueOrder = (typeof QUEUE_ORDERS)[number];
 export const DECLARE_MODES = ['check', 'merge'] as const;
 /** What a declaration does with a queue that exists: `check` that it has these settings, or change those that are given (`merge`). */
 export type DeclareMode = (typeof DECLARE_MODES)[number];
+export const EXCHANGE_TYPES = ['direct', 'fanout', 'topic', 'headers'] as const;
+/** Which bindings a message follows: those of its key, all, those whose pattern its key matches, or those that its headers match. */
+export type ExchangeType = (typeof EXCHANGE_TYPES)[number];
+
+export const HEADER_MATCHES = ['all', 'any'] as const;
+/** Whether a message must have all headers of a binding, or one of them. */
+export type HeaderMatch = (typeof HEADER_MATCHES)[number];
 
 /** WebSocket subprotocol. */
 export const SUBPROTOCOL = 'lovage.v1';

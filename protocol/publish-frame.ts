@@ -5,23 +5,21 @@
  *     [3, firstSeq, confirmedSeq, flags, [message...], [target...]]
  *     message = [target, priority|nil, delayMs, expiresInMs, dedupKey|nil, contentType|nil, headers|nil, body]
  *                                                                          └───────── payload ─────────┘
+ *     target  = queue name, or [exchange name or empty, routing key]
  *
  * The payload is copied as it stands into DELIVER. Message i has the sequence number firstSeq + i. Targets come last because
  * a producer knows them only when the batch is full.
  *
  * How to change this: add fields to the end of the frame or of the message (readers skip what they do not know); anything else is a new op.
  */
-import { type ErrorCode, LovageError } from './errors.js';
+import type { ErrorCode } from './errors.js';
 import { FrameReader } from './frame-reader.js';
-import type { FrameWriter } from './frame-writer.js';
 import { LIMITS } from './limits.js';
-import { assertName, isName } from './names.js';
-import { CLIENT_OPS } from './ops.js';
+import { isName } from './names.js';
+import { decodeValue } from './value-codec.js';
 
 const MESSAGE_FIELDS = 8;
-/** Where the numbers that are filled in late stand: behind the array's header, the op, and 0xcf each. */
-const FIRST_SEQ_AT = 3;
-const CONFIRMED_SEQ_AT = 12;
+const headersReader = new FrameReader();
 
 /** What is wrong with a well-formed PUBLISH: the broker refuses the frame whole with this code. */
 export interface PublishProblem {
@@ -44,7 +42,10 @@ export class PublishBatch {
   confirmedSeq = 0;
   flags = 0;
   count = 0;
+  /** Names of queues; the routing key where `exchanges` has a name. */
   targets: string[] = [];
+  /** Exchange of each target, null for a queue's name; empty when all targets are queues. */
+  exchanges: (string | null)[] = [];
   problem: PublishProblem | null = null;
   /** Index into `targets`. */
   target = new Int32Array(1_024);
@@ -128,13 +129,59 @@ export class PublishBatch {
   #scanTargets(reader: FrameReader): void {
     const count = reader.arrayHeader('targets', LIMITS.publishTargetsMax);
     this.targets.length = 0;
+    this.exchanges.length = 0;
     for (let i = 0; i < count; i++) {
+      if (reader.isArray) {
+        this.#scanRoute(reader, i);
+        continue;
+      }
       const name = reader.str('target', 65_535);
-      if (!isName(name))
-        this.#refuse('INVALID_NAME', 'target', Math.max(0, this.target.subarray(0, this.count).indexOf(i)));
+      if (!isName(name)) this.#refuse('INVALID_NAME', 'target', this.#firstWith(i));
       this.targets.push(name);
+      if (this.exchanges.length > 0) this.exchanges.push(null);
     }
     for (let i = 0; i < this.count; i++) if (this.target[i]! >= count) throw reader.bad('a target for every message');
+  }
+
+  /** Target `i`, an exchange and a routing key. */
+  #scanRoute(reader: FrameReader, i: number): void {
+    const fields = reader.arrayHeader('target', 64);
+    if (fields < 2) throw reader.bad('a target of exchange and routing key');
+    const exchange = reader.str('exchange', 65_535);
+    if (exchange !== '' && !isName(exchange)) this.#refuse('INVALID_NAME', 'exchange', this.#firstWith(i));
+    const start = reader.position;
+    const isTooLong = reader.skipStr('key', 0xffff_ffff) > LIMITS.routingKeyLengthMax;
+    if (isTooLong) {
+      this.#refuse('INVALID_ARGUMENT', 'key', this.#firstWith(i));
+      this.targets.push('');
+    } else {
+      reader.position = start;
+      this.targets.push(reader.str('key', LIMITS.routingKeyLengthMax));
+    }
+    while (this.exchanges.length < i) this.exchanges.push(null);
+    this.exchanges.push(exchange);
+    for (let extra = 2; extra < fields; extra++) reader.skip('an unknown field');
+  }
+
+  /** Index of the first message with target `i`. */
+  #firstWith(i: number): number {
+    return Math.max(0, this.target.subarray(0, this.count).indexOf(i));
+  }
+
+  /** The headers of message `i`, decoded for an exchange that asks for them; null if it has none, or none that can be read. */
+  headersOf(i: number): Readonly<Record<string, unknown>> | null {
+    const start = this.payloadOffset[i]!;
+    const reader = headersReader.open(this.bytes.subarray(start, start + this.payloadLength[i]!));
+    if (!reader.nil()) reader.skipStr('contentType', 0xffff_ffff);
+    const from = reader.position;
+    if (reader.nil()) return null;
+    reader.skipHeaders();
+    try {
+      return decodeValue(reader.bytes.subarray(from, reader.position)) as Record<string, unknown>;
+    } catch {
+      // What MessagePack can say and JavaScript cannot hold goes to the consumer as it is, and matches nothing here.
+      return null;
+    }
   }
 
   #refuse(code: ErrorCode, field: string, index: number): void {
@@ -150,193 +197,5 @@ export class PublishBatch {
     this.expiresInMs = new Float64Array(size);
     this.payloadOffset = new Int32Array(size);
     this.payloadLength = new Int32Array(size);
-  }
-}
-
-/** Fields of one message for `PublishFrameWriter`. */
-export interface MessageFields {
-  /** Name of a queue. */
-  readonly target: string;
-  /** 0-255, or -1 for the queue's default. */
-  readonly priority: number;
-  /** ms, 0-315,360,000,000. */
-  readonly delayMs: number;
-  /** ms, 0-315,360,000,000; 0 for the queue's `messageTtlMs`. */
-  readonly expiresInMs: number;
-  /** At most 200 bytes of UTF-8, or null for none. */
-  readonly dedupKey: string | null;
-  /** At most 200 characters of printable ASCII, or null for none. */
-  readonly contentType: string | null;
-  /** A MessagePack map, at most 16 levels deep, without extension types; or null. */
-  readonly headers: Uint8Array | null;
-  readonly body: Uint8Array | string;
-}
-
-const headersReader = new FrameReader();
-
-/** What a broker would refuse a whole frame, or end the connection, for, is refused to the one caller at fault. */
-function checkMessage(message: MessageFields): void {
-  const { priority, delayMs, expiresInMs, dedupKey, contentType, headers } = message;
-  if (!(Number.isInteger(priority) && priority >= -1 && priority <= LIMITS.priorityMax))
-    throw invalid('priority', `a whole number from 0 to ${LIMITS.priorityMax}`);
-  if (!isDelay(delayMs)) throw invalid('delayMs', `a whole number from 0 to ${LIMITS.delayMsMax}`);
-  if (!isDelay(expiresInMs)) throw invalid('expiresInMs', `a whole number from 0 to ${LIMITS.delayMsMax}`);
-  if (dedupKey !== null && !isWithin(dedupKey, LIMITS.dedupKeyLengthMax))
-    throw invalid('dedupKey', `at most ${LIMITS.dedupKeyLengthMax} bytes of UTF-8`);
-  if (contentType !== null && !isContentType(contentType))
-    throw invalid('contentType', `at most ${LIMITS.contentTypeLengthMax} characters of printable ASCII`);
-  if (headers !== null) checkHeaders(headers);
-}
-
-function isDelay(ms: number): boolean {
-  return Number.isInteger(ms) && ms >= 0 && ms <= LIMITS.delayMsMax;
-}
-
-/** Whether text has at most so many bytes in UTF-8. A UTF-16 unit makes three at most. */
-function isWithin(text: string, bytesMax: number): boolean {
-  if (text.length * 3 <= bytesMax) return true;
-  return text.length <= bytesMax && new TextEncoder().encode(text).length <= bytesMax;
-}
-
-/** The one found right last: content types are few, and each message has one. */
-let lastContentType = '';
-
-function isContentType(text: string): boolean {
-  if (text === lastContentType) return true;
-  if (text.length > LIMITS.contentTypeLengthMax || !/^[ -~]*$/.test(text)) return false;
-  lastContentType = text;
-  return true;
-}
-
-function checkHeaders(headers: Uint8Array): void {
-  try {
-    headersReader.open(headers).skipHeaders();
-    headersReader.end();
-  } catch (cause) {
-    throw invalid(
-      'headers',
-      `a MessagePack map of at most ${LIMITS.depthMax} levels without dates or a key "__proto__"`,
-      cause,
-    );
-  }
-}
-
-function invalid(field: string, expected: string, cause?: unknown): LovageError {
-  return new LovageError('INVALID_ARGUMENT', `Cannot publish: "${field}" is out of range, expected ${expected}`, {
-    cause,
-    details: { field },
-  });
-}
-
-/** Gives a frame of `PublishFrameWriter.finish` its numbers, for a producer that knows them only when it sends. */
-export function numberPublishFrame(frame: Uint8Array, firstSeq: number, confirmedSeq: number): void {
-  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
-  view.setBigUint64(FIRST_SEQ_AT, BigInt(firstSeq));
-  view.setBigUint64(CONFIRMED_SEQ_AT, BigInt(confirmedSeq));
-}
-
-/** Headers of the table of targets, and of a name in it, at most. */
-const TARGETS_HEADER_BYTES = 3;
-const TEXT_HEADER_BYTES = 2;
-
-/** Gathers messages into one PUBLISH. `begin`, `add` any number of times, `finish`. */
-export class PublishFrameWriter {
-  readonly #writer: FrameWriter;
-  readonly #targets = new Map<string, number>();
-  #lastTarget = '';
-  #lastIndex = -1;
-  #seqAt = 0;
-  #confirmedAt = 0;
-  #messagesAt = 0;
-  #firstSeq = 0;
-  #targetBytes = 0;
-  count = 0;
-
-  constructor(writer: FrameWriter) {
-    this.#writer = writer;
-  }
-
-  /** Of the frame as far as it has come, its table of targets included, which is written last. */
-  get bytes(): number {
-    return this.#writer.length + this.#targetBytes;
-  }
-
-  /** True when one more message, or one more target, might be too many for a frame: finish it first. */
-  get isFull(): boolean {
-    return this.count >= LIMITS.publishMessagesMax || this.#targets.size >= LIMITS.publishTargetsMax;
-  }
-
-  begin(firstSeq: number, flags: number): void {
-    const writer = this.#writer;
-    writer.reset();
-    this.#targets.clear();
-    this.#lastIndex = -1;
-    this.#targetBytes = TARGETS_HEADER_BYTES;
-    this.#firstSeq = firstSeq;
-    this.count = 0;
-    writer.arrayHeader(6);
-    writer.uint(CLIENT_OPS.PUBLISH);
-    this.#seqAt = writer.reserveUint64();
-    this.#confirmedAt = writer.reserveUint64();
-    writer.uint(flags);
-    this.#messagesAt = writer.reserveArray32();
-  }
-
-  /**
-   * Appends a message. Throws INVALID_ARGUMENT or INVALID_NAME, and leaves the frame as it was, for fields that the broker would refuse
-   * the whole frame for; FRAME_TOO_LARGE when `isFull` was true.
-   */
-  add(message: MessageFields): void {
-    checkMessage(message);
-    if (this.isFull)
-      throw new LovageError('FRAME_TOO_LARGE', 'Cannot add a message to the frame: it is full, expected room');
-    const writer = this.#writer;
-    const start = writer.length;
-    try {
-      writer.arrayHeader(MESSAGE_FIELDS);
-      writer.uint(this.#targetIndex(message.target));
-      if (message.priority < 0) writer.nil();
-      else writer.uint(message.priority);
-      writer.uint(message.delayMs);
-      writer.uint(message.expiresInMs);
-      if (message.dedupKey === null) writer.nil();
-      else writer.str(message.dedupKey);
-      if (message.contentType === null) writer.nil();
-      else writer.str(message.contentType);
-      if (message.headers === null) writer.nil();
-      else writer.raw(message.headers);
-      if (typeof message.body === 'string') writer.textAsBin(message.body);
-      else writer.bin(message.body);
-    } catch (error) {
-      writer.length = start;
-      throw error;
-    }
-    this.count++;
-  }
-
-  /** The frame, valid for good; the writer may be begun again. `confirmedSeq`: every publish up to it was confirmed to this producer. */
-  finish(confirmedSeq: number): Uint8Array {
-    const writer = this.#writer;
-    writer.patchUint64(this.#seqAt, this.#firstSeq);
-    writer.patchUint64(this.#confirmedAt, confirmedSeq);
-    writer.patchArray32(this.#messagesAt, this.count);
-    writer.arrayHeader(this.#targets.size);
-    for (const name of this.#targets.keys()) writer.str(name);
-    if (writer.length > 0xffff_ffff) throw new LovageError('FRAME_TOO_LARGE');
-    return writer.copy();
-  }
-
-  #targetIndex(name: string): number {
-    if (name === this.#lastTarget && this.#lastIndex >= 0) return this.#lastIndex;
-    let index = this.#targets.get(name);
-    if (index === undefined) {
-      assertName(name, 'queue');
-      index = this.#targets.size;
-      this.#targets.set(name, index);
-      this.#targetBytes += TEXT_HEADER_BYTES + name.length;
-    }
-    this.#lastTarget = name;
-    this.#lastIndex = index;
-    return index;
   }
 }

@@ -5,7 +5,7 @@ export interface Target {
   readonly driver: string;
   /** What the driver needs to connect: a URL, or a port. */
   readonly endpoint: string;
-  /** What the driver needs beyond that: the SDK's module, the type of a queue. */
+  /** What the driver needs beyond that: the SDK's module, the type of a queue, an exchange to publish to. */
   readonly settings: Readonly<Record<string, string>>;
 }
 

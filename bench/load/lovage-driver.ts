@@ -11,15 +11,18 @@ const PUBLISH_BUFFER = { publishBufferMessages: 4_194_304, publishBufferBytes: 2
 export const lovageDriver: Driver = {
   async connect({ endpoint, settings }: Target): Promise<DriverSession> {
     const { connect } = (await import(settings.sdk ?? '@lovage/client')) as Sdk;
-    return new LovageSession(await connect(endpoint, PUBLISH_BUFFER));
+    return new LovageSession(await connect(endpoint, PUBLISH_BUFFER), settings.exchange ?? null);
   },
 };
 
 class LovageSession implements DriverSession {
   readonly #client: Client;
+  /** What publishes go to, the queue's name being the routing key; null for the queue itself. */
+  readonly #exchange: string | null;
 
-  constructor(client: Client) {
+  constructor(client: Client, exchange: string | null) {
     this.#client = client;
+    this.#exchange = exchange;
   }
 
   async declare(queue: string): Promise<void> {
@@ -27,7 +30,8 @@ class LovageSession implements DriverSession {
   }
 
   publish(queue: string, body: Uint8Array, priority: number): Promise<unknown> {
-    return this.#client.publish(queue, body, { priority });
+    if (this.#exchange === null) return this.#client.publish(queue, body, { priority });
+    return this.#client.publish({ exchange: this.#exchange, key: queue }, body, { priority });
   }
 
   async consume(queue: string, { prefetch, concurrency }: ConsumeShape, handle: BodyHandler): Promise<void> {

@@ -51,7 +51,7 @@ const SILENCE_MS = 20_000;
 
 /** Warms up, measures, lets the queue run empty, and compares what was confirmed with what was consumed. Throws when they differ. */
 export async function runThroughput(
-  server: Server,
+  server: Pick<Server, 'target' | 'pids'>,
   options: ThroughputOptions,
   label: string,
 ): Promise<ThroughputResult> {

@@ -29,10 +29,10 @@ export const fanout: Scenario = {
     return {
       conditions: conditions({ prefetch: '1,000 for each consumer' }),
       setUp:
-        'There are no exchanges yet, so a message goes to one queue. First, one producer publishes to many queues in turn, and each queue has a consumer, all of them over one connection. Then one queue has many consumers, each a client with a connection of its own, all in one process. One run each.',
+        'Every message goes to one queue, by its name. First, one producer publishes to many queues in turn, and each queue has a consumer, all of them over one connection. Then one queue has many consumers, each a client with a connection of its own, all in one process. One run each.',
       tables: [table('To many queues', 'queues', overQueues), table('To many consumers', 'consumers', overConsumers)],
       plots: [plot('To many queues', 'queues', overQueues), plot('To many consumers', 'consumers', overConsumers)],
-      leftOut: ['one message to many queues: exchanges do not exist yet'],
+      leftOut: ['one message to many queues, by way of an exchange'],
       data: { overQueues, overConsumers },
     };
   },

@@ -6,6 +6,7 @@ import { latency } from './latency.js';
 import { limit } from './limit.js';
 import { priority } from './priority.js';
 import { recovery } from './recovery.js';
+import { routing } from './routing.js';
 import type { Scenario } from './scenario.js';
 import { sizes } from './sizes.js';
 import { throughput } from './throughput.js';
@@ -20,6 +21,7 @@ export const SCENARIOS: readonly Scenario[] = [
   recovery,
   connections,
   fanout,
+  routing,
   sizes,
   growth,
 ];

@@ -4,6 +4,7 @@ import { journalAppendMicros } from '../micro/journal-append.js';
 import { type MicroResult, measureMicro } from '../micro/micro.js';
 import { readyIndexMicros } from '../micro/ready-index.js';
 import { replayMicros } from '../micro/replay.js';
+import { topicTrieMicros } from '../micro/topic-trie.js';
 import { conditions } from '../report/conditions.js';
 import { mebibytes, percent, short, whole } from '../report/format.js';
 import type { ScenarioResult } from '../report/result.js';
@@ -15,6 +16,7 @@ export async function measureMicros(options: BenchOptions): Promise<ScenarioResu
   const micros = [
     ...codecMicros(seed),
     ...readyIndexMicros(seed),
+    ...topicTrieMicros(),
     ...journalAppendMicros(seed, directory),
     ...replayMicros(seed, directory),
   ];
@@ -25,7 +27,7 @@ export async function measureMicros(options: BenchOptions): Promise<ScenarioResu
     question: 'What does each part cost by itself?',
     conditions: conditions({ sync: 'as named', window: 'none', prefetch: 'none' }),
     setUp:
-      'In one process, without sockets; codec, ready index, journal and recovery as the broker and the SDK use them. Bytes are those of bodies.',
+      'In one process, without sockets; codec, ready index, topic trie, journal and recovery as the broker and the SDK use them. Bytes are those of bodies.',
     tables: [
       {
         title: `Median of ${rounds} rounds`,

@@ -1,5 +1,5 @@
 /** The broker's numbers for the HTTP API and the metrics. */
-import type { QueueInfo } from '@lovage/protocol';
+import type { BindingInfo, ExchangeInfo, QueueInfo } from '@lovage/protocol';
 import type { Broker } from './broker.js';
 import type { Clock } from './clock.js';
 import { Rates } from './rates.js';
@@ -73,6 +73,14 @@ export class LiveBrokerView implements BrokerView {
 
   queue(namespace: string, name: string): QueueInfo | null {
     return this.#broker.engine.queueInfo(namespace, name);
+  }
+
+  exchanges(namespace: string | null, after: string | null, limit: number): ExchangeInfo[] {
+    return this.#broker.engine.exchangeInfos(namespace, after, limit);
+  }
+
+  bindings(namespace: string | null, exchange: string | null, after: number, limit: number): BindingInfo[] {
+    return this.#broker.engine.bindingInfos(namespace, exchange, after, limit);
   }
 
   onSync(observe: (ms: number) => void): void {

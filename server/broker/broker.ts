@@ -31,6 +31,8 @@ const TIMER_MS_MAX = 3_600_000;
 const EARLY_BATCH_BYTES = 48 * 1024;
 /** Bytes staged and not yet written above which connections are not read from (promise P9). */
 const STAGED_BYTES_MAX = 32 * 1024 * 1024;
+/** Bytes that the lists of queues of one publish may need in the journal: five for each of the copies that a frame may make. */
+const ROUTES_BYTES = 5_000_000;
 /** Bytes that the settlement of one message may need in the journal: an id and a count, and its share of headers. */
 const SETTLE_BYTES = 24;
 
@@ -113,7 +115,8 @@ export class Broker implements BatchOwner {
   submit(command: Command): void {
     this.begin();
     if (command.type === 'publish') {
-      const hasRoom = this.#journal.hasRoom(command.batch.bytes.length);
+      const { bytes, exchanges } = command.batch;
+      const hasRoom = this.#journal.hasRoom(bytes.length + (exchanges.length > 0 ? ROUTES_BYTES : 0));
       this.engine.refusePublishes(hasRoom ? null : 'DISK_FULL');
     }
     this.engine.apply(command, this.#clock.wallMs(), this.#router);

@@ -9,6 +9,8 @@
  *      1     [index, key, id, timeMs]                                            a dedup key of the queue of that index, oldest first
  *      2     [session, key, namespace, producer|nil]
  *      3     [namespace, name, lastSeq, confirmedSeq, usedMs, [seq, count, id, ...]]      a producer
+ *      4     [namespace, name, type, alternate|nil]                              an exchange
+ *      5     [namespace, exchange, to, name, key, match|nil, headers|nil]        a binding; to: 0 a queue, 1 an exchange
  *      6     as the head of a token record                                        a token
  *      7     [name, settings]                                                    a namespace that is set
  *
@@ -16,7 +18,9 @@
  */
 import {
   decodeValue,
+  EXCHANGE_TYPES,
   encodeValue,
+  LIMITS,
   type NamespaceSettings,
   type QueueSettings,
   withDefaults,
@@ -24,6 +28,8 @@ import {
 } from '@lovage/protocol';
 import type { Token } from '../engine/access.js';
 import type {
+  CheckpointBinding,
+  CheckpointExchange,
   CheckpointProducer,
   CheckpointQueue,
   CheckpointRecord,
@@ -32,7 +38,18 @@ import type {
 } from '../engine/record.js';
 import { tokenOf, tokenRow, tokenValues } from './token-codec.js';
 
-const KIND = { QUEUE: 0, DEDUP: 1, SESSION: 2, PRODUCER: 3, TOKEN: 6, NAMESPACE: 7 } as const;
+const KIND = {
+  QUEUE: 0,
+  DEDUP: 1,
+  SESSION: 2,
+  PRODUCER: 3,
+  EXCHANGE: 4,
+  BINDING: 5,
+  TOKEN: 6,
+  NAMESPACE: 7,
+} as const;
+/** What a binding leads to, by the number in its row. */
+const TO = ['queue', 'exchange'] as const;
 /** Values in one part at most, but for the one row that goes beyond it. */
 const PART_VALUES = 100_000;
 const ROW_VALUES = 16;
@@ -71,6 +88,8 @@ export function encodeCheckpoint(record: CheckpointRecord): { head: Uint8Array; 
     writer.add(KIND.SESSION, [session, key, namespace, producer]);
   for (const { namespace, name, lastSeq, confirmedSeq, usedMs, ranges } of record.producers)
     writer.add(KIND.PRODUCER, [namespace, name, lastSeq, confirmedSeq, usedMs, ranges], ranges.length);
+  for (const exchange of record.exchanges) writer.add(KIND.EXCHANGE, exchangeRow(exchange));
+  for (const binding of record.bindings) writer.add(KIND.BINDING, bindingRow(binding), LIMITS.bindingHeadersMax);
   for (const token of record.tokens) writer.add(KIND.TOKEN, tokenRow(token), tokenValues(token));
   for (const { name, settings } of record.namespaces) writer.add(KIND.NAMESPACE, [name, settings]);
   writer.flush();
@@ -84,6 +103,8 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
   const queues = new Map<number, CheckpointQueue & { readonly dedup: (readonly [string, number, number])[] }>();
   const sessions: SessionRecord[] = [];
   const producers: CheckpointProducer[] = [];
+  const exchanges: CheckpointExchange[] = [];
+  const bindings: CheckpointBinding[] = [];
   const tokens: Token[] = [];
   const namespaces: NamespaceRecord[] = [];
   const take: Record<number, (row: Row) => void> = {
@@ -117,6 +138,8 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
       ];
       producers.push({ namespace, name, lastSeq, confirmedSeq, usedMs, ranges });
     },
+    [KIND.EXCHANGE]: (row) => exchanges.push(exchangeOf(row)),
+    [KIND.BINDING]: (row) => bindings.push(bindingOf(row)),
     [KIND.TOKEN]: (row) => {
       tokens.push(tokenOf(row));
     },
@@ -142,7 +165,36 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
     queues: [...queues.values()],
     sessions,
     producers,
+    exchanges,
+    bindings,
     tokens,
     namespaces,
   };
+}
+
+/** Rows that stand in records of their own, too. */
+export function exchangeRow({ namespace, name, kind, alternate }: CheckpointExchange): unknown[] {
+  return [namespace, name, EXCHANGE_TYPES.indexOf(kind), alternate];
+}
+
+export function exchangeOf(row: Row): CheckpointExchange {
+  const [namespace, name, type, alternate] = row as [string, string, number, string | null];
+  return { namespace, name, kind: EXCHANGE_TYPES[type]!, alternate };
+}
+
+export function bindingRow({ namespace, exchange, to, name, key, match, headers }: CheckpointBinding): unknown[] {
+  return [namespace, exchange, TO.indexOf(to), name, key, match, headers];
+}
+
+export function bindingOf(row: Row): CheckpointBinding {
+  const [namespace, exchange, to, name, key, match, headers] = row as [
+    string,
+    string,
+    number,
+    string,
+    string,
+    CheckpointBinding['match'],
+    CheckpointBinding['headers'],
+  ];
+  return { namespace, exchange, to: TO[to]!, name, key, match, headers };
 }

@@ -154,9 +154,17 @@ export class EffectRouter implements EffectSink {
     this.#frame(session, [SERVER_OPS.DUPLICATE, seq, id, isMemory ? MEMORY : this.#durability]);
   }
 
-  reject(session: number, firstSeq: number, count: number, code: ErrorCode, message: string): void {
+  reject(
+    session: number,
+    firstSeq: number,
+    count: number,
+    code: ErrorCode,
+    message: string,
+    details?: Record<string, unknown>,
+  ): void {
     this.refusedMessages += count;
-    this.#frame(session, [SERVER_OPS.REJECT, firstSeq, count, code, message]);
+    const fields = [SERVER_OPS.REJECT, firstSeq, count, code, message];
+    this.#frame(session, details === undefined ? fields : [...fields, details]);
   }
 
   deliver(session: number, lease: number): void {

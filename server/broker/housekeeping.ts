@@ -6,7 +6,8 @@
  *              delete    copy 3 messages to 5, then 2 and 3 go, too
  */
 import type { Engine } from '../engine/engine.js';
-import type { MovedMessage } from '../engine/record.js';
+import type { MovedMessage, MoveRecord, PublishRecord } from '../engine/record.js';
+import { forEachRouted } from '../engine/routes.js';
 import type { Journal, ReplayedRecord } from '../journal/journal.js';
 import type { EffectRouter } from './effect-router.js';
 import { RecordReader } from './record-codec.js';
@@ -36,6 +37,7 @@ interface Copy {
   readonly id: number;
   readonly segment: number;
   readonly offset: number;
+  /** That of the copy before, if the two are of one message that went to several queues. */
   readonly payload: Uint8Array;
 }
 
@@ -122,25 +124,37 @@ export class Housekeeping {
   #copyRecord(replayed: ReplayedRecord): void {
     const record = this.#reader.read(replayed);
     if (record.type === 'publish') {
-      const { batch, baseId, segment, offset } = record;
-      for (let i = 0; i < batch.count; i++) {
-        this.#copy(baseId + i, segment, offset + batch.payloadOffset[i]!, replayed.body, batch.payloadOffset[i]!);
-      }
+      const { batch, baseId, routes } = record;
+      if (routes === null)
+        for (let i = 0; i < batch.count; i++) this.#copy(baseId + i, record, batch.payloadOffset[i]!, replayed.body);
+      else
+        forEachRouted(record, routes, (i, firstId, queues) => {
+          for (let copy = 0; copy < queues.length; copy++)
+            this.#copy(firstId + copy, record, batch.payloadOffset[i]!, replayed.body);
+        });
     } else if (record.type === 'move') {
       for (const message of record.messages) {
-        this.#copy(message.id, record.segment, record.offset + message.offset, replayed.body, message.offset);
+        this.#copy(message.id, record, message.offset, replayed.body);
       }
     }
-    if (this.#copiedBytes >= MOVE_BYTES) this.#stageCopies();
   }
 
-  #copy(id: number, segment: number, offset: number, body: Uint8Array, start: number): void {
+  /** Message `id`, if it is alive and its payload begins at `start` of this record's body. */
+  #copy(id: number, record: PublishRecord | MoveRecord, start: number, body: Uint8Array): void {
+    const { segment } = record;
+    const offset = record.offset + start;
     const message = this.#engine.movable(id, segment, offset);
     if (message === null) return;
-    // A copy: `body` is the reader's, and `slice` of a Buffer would only be another view of it.
-    const payload = new Uint8Array(body.subarray(start, start + message.length));
-    this.#copies.push({ id, segment, offset, payload });
-    this.#copiedBytes += message.length;
+    const last = this.#copies.at(-1);
+    if (last !== undefined && last.segment === segment && last.offset === offset) {
+      // Another copy of the same message: its bytes are there.
+      this.#copies.push({ id, segment, offset, payload: last.payload });
+    } else {
+      if (this.#copiedBytes >= MOVE_BYTES) this.#stageCopies();
+      // A copy: `body` is the reader's, and `slice` of a Buffer would only be another view of it.
+      this.#copies.push({ id, segment, offset, payload: new Uint8Array(body.subarray(start, start + message.length)) });
+      this.#copiedBytes += message.length;
+    }
     if (this.#copies.length >= MOVE_MESSAGES) this.#stageCopies();
   }
 
@@ -149,12 +163,16 @@ export class Housekeeping {
     const messages: MovedMessage[] = [];
     const body = new Uint8Array(this.#copiedBytes);
     let length = 0;
+    let written: Uint8Array | null = null;
     for (const copy of this.#copies) {
       const message = this.#engine.movable(copy.id, copy.segment, copy.offset);
       if (message === null) continue;
-      body.set(copy.payload, length);
-      messages.push({ ...message, offset: length });
-      length += copy.payload.length;
+      if (copy.payload !== written) {
+        written = copy.payload;
+        body.set(written, length);
+        length += written.length;
+      }
+      messages.push({ ...message, offset: length - written.length });
     }
     this.#copies = [];
     this.#copiedBytes = 0;

@@ -25,7 +25,7 @@ export class Bucket {
     if (
       last >= 0 &&
       confirms[last]! + confirms[last + 1]! === firstSeq &&
-      confirms[last + 2]! + confirms[last + 1]! === firstId &&
+      (confirms[last + 2] === 0 ? 0 : confirms[last + 2]! + confirms[last + 1]!) === firstId &&
       confirms[last + 3] === durability
     ) {
       confirms[last + 1]! += count;

@@ -2,7 +2,7 @@
  * Journal records as bytes: a type, a small head in MessagePack, and for the records that carry payloads a body as it is.
  *
  *     type  record        head                                                       body
- *      1    publish       [timeMs, baseId, namespace, producer|nil, exceptions]      the PUBLISH frame as it came
+ *      1    publish       [timeMs, baseId, namespace, producer|nil, exceptions, lists?, listOf?]      the PUBLISH frame as it came
  *      2    settle        [reason, [first id, count, ...]]
  *      3    start         [session, [id, tag, consumer, ...]]
  *      4    session       [session, key, namespace, producer|nil]
@@ -16,12 +16,16 @@
  *     12    checkpoint    [timeMs, nextId, nextSession, [bytes of each part]]        parts, see `checkpoint-codec.ts`
  *     13    queue-settings  [timeMs, index, version, settings]
  *     14    transfer      [timeMs, reason, [id, queue, expiryMs, ...]]
- *
- * `history` of a moved message is there if it was a dead letter: [[queue's name, reason, timeMs, count], ...].
+ *     15    exchange         [namespace, name, type, alternate|nil]
+ *     16    exchange-delete  [namespace, name]
+ *     17    bind             [namespace, exchange, to, name, key, match|nil, headers|nil]      to: 0 a queue, 1 an exchange
+ *     18    unbind           as bind
  *     20    token         [id, name, role, namespace|nil, configure, write, read, expiresAt|nil, connectionsMax|nil, publishRateMax|nil, createdAt, hash]
  *     21    token-revoke  [id]
  *     22    namespace     [name, settings]
  *     23    namespace-delete  [name]
+ *
+ * `history` of a moved message is there if it was a dead letter: [[queue's name, reason, timeMs, count], ...].
  *
  * How to change this: add fields to the end of a head, or a new type. A type's number is never used again, and journals of older versions
  * must stay readable.
@@ -47,7 +51,14 @@ import {
   TRANSFER_REASONS,
 } from '../engine/record.js';
 import type { ReplayedRecord } from '../journal/journal.js';
-import { decodeCheckpoint, encodeCheckpoint } from './checkpoint-codec.js';
+import {
+  bindingOf,
+  bindingRow,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  exchangeOf,
+  exchangeRow,
+} from './checkpoint-codec.js';
 import { tokenOf, tokenRow } from './token-codec.js';
 
 export const RECORD_TYPES = {
@@ -65,6 +76,10 @@ export const RECORD_TYPES = {
   checkpoint: 12,
   'queue-settings': 13,
   transfer: 14,
+  exchange: 15,
+  'exchange-delete': 16,
+  bind: 17,
+  unbind: 18,
   token: 20,
   'token-revoke': 21,
   namespace: 22,
@@ -96,6 +111,10 @@ const HEADS: {
   transfer: (record) => [record.timeMs, TRANSFER_REASONS.indexOf(record.reason), record.entries],
   token: (record) => tokenRow(record.token),
   'token-revoke': (record) => [record.id],
+  exchange: exchangeRow,
+  'exchange-delete': (record) => [record.namespace, record.name],
+  bind: bindingRow,
+  unbind: bindingRow,
   namespace: (record) => [record.name, record.settings],
   'namespace-delete': (record) => [record.name],
 };
@@ -114,7 +133,11 @@ export function encodeRecord(record: Exclude<JournalRecord, PublishRecord | Move
 }
 
 export function encodePublishHead(record: PublishRecord): Uint8Array {
-  return encodeValue([record.timeMs, record.baseId, record.namespace, record.producer, record.exceptions]);
+  const { timeMs, baseId, namespace, producer, exceptions, routes } = record;
+  const head: unknown[] = [timeMs, baseId, namespace, producer, exceptions];
+  // One list for each target, and then the lists that only messages have.
+  if (routes !== null) head.push(routes.lists, routes.listOf);
+  return encodeValue(head);
 }
 
 export function encodeMoveHead(record: MoveRecord): Uint8Array {
@@ -228,6 +251,13 @@ export class RecordReader {
           reason: TRANSFER_REASONS[head[1] as number]!,
           entries: head[2] as number[],
         };
+      case 'exchange':
+        return { type, ...exchangeOf(head) };
+      case 'exchange-delete':
+        return { type, namespace: head[0] as string, name: head[1] as string };
+      case 'bind':
+      case 'unbind':
+        return { type, ...bindingOf(head) };
       default:
         return type satisfies never;
     }
@@ -244,6 +274,7 @@ export class RecordReader {
       producer: head[3] as string | null,
       exceptions: head[4] as number[],
       batch: this.#batch.scan(this.#frame.open(replayed.body), limits),
+      routes: head.length > 5 ? { lists: head[5] as number[][], listOf: head[6] as number[] | null } : null,
       segment: replayed.segment,
       offset: replayed.bodyOffset,
     };
@@ -277,19 +308,24 @@ export function recordTypeName(type: number): string {
   return NAMES.get(type) ?? String(type);
 }
 
+function targetText(name: string, exchange: string | null): string | readonly [string, string] {
+  return exchange === null ? name : [exchange, name];
+}
+
 /** A record for people and programs to read: `lovage journal dump`. Bodies of messages are not shown. */
 export function describeRecord(replayed: ReplayedRecord): Record<string, unknown> {
   const record = new RecordReader().read(replayed);
   const place = { segment: replayed.segment, offset: replayed.bodyOffset };
   if (record.type === 'publish') {
-    const { batch, timeMs, baseId, namespace, producer, exceptions } = record;
+    const { batch, timeMs, baseId, namespace, producer, exceptions, routes } = record;
     return {
       ...place,
       type: 'publish',
       timeMs,
       baseId,
       count: batch.count,
-      targets: [...batch.targets],
+      targets: batch.targets.map((name, i) => targetText(name, batch.exchanges[i] ?? null)),
+      ...(routes === null ? {} : { routes }),
       namespace,
       producer,
       exceptions,

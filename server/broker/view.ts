@@ -1,5 +1,5 @@
 /** What the HTTP API and the metrics see of the broker: numbers, read when asked for, never a handle to change anything. */
-import type { QueueInfo } from '@lovage/protocol';
+import type { BindingInfo, ExchangeInfo, QueueInfo } from '@lovage/protocol';
 import type { JournalStats, SyncClass } from '../journal/journal.js';
 
 export interface Overview {
@@ -52,6 +52,10 @@ export interface BrokerView {
   /** Queues of a namespace (all namespaces when null) in the order of their names, after `after`, at most `limit`. */
   queues(namespace: string | null, after: string | null, limit: number): QueueInfo[];
   queue(namespace: string, name: string): QueueInfo | null;
+  /** Exchanges, as queues. */
+  exchanges(namespace: string | null, after: string | null, limit: number): ExchangeInfo[];
+  /** Bindings of a namespace and an exchange (of all when null) in the order of their ids, above `after`, at most `limit`. */
+  bindings(namespace: string | null, exchange: string | null, after: number, limit: number): BindingInfo[];
   /** Calls `observe` with the ms of every sync from now on (the metrics' histogram). */
   onSync(observe: (ms: number) => void): void;
 }

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { VERSION } from '../app/version.js';
 import { addConsume } from './consume.js';
+import { addExchanges } from './exchanges.js';
 import { addJournal } from './journal.js';
 import { addNamespaces } from './namespaces.js';
 import { addPublish } from './publish.js';
@@ -15,6 +16,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addPublish,
   addConsume,
   addQueues,
+  addExchanges,
   addTokens,
   addNamespaces,
   addStatus,

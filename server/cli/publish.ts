@@ -1,6 +1,6 @@
 /** `lovage publish`: puts messages into a queue. */
 import { isUtf8 } from 'node:buffer';
-import type { PublishMessage, PublishOptions, Receipt } from '@lovage/client';
+import type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from '@lovage/client';
 import { assertName, CONTENT_TYPES, LIMITS, LovageError } from '@lovage/protocol';
 import { type Command, Option } from 'commander';
 import { SETTINGS } from '../settings/index.js';
@@ -24,6 +24,9 @@ interface PublishFlags {
   readonly header?: Record<string, string>;
   readonly contentType?: string;
   readonly durability?: 'disk' | 'memory';
+  readonly exchange?: string;
+  readonly key?: string;
+  readonly mandatory?: boolean;
 }
 
 const DELAY = { min: 0, max: LIMITS.delayMsMax } as const;
@@ -32,8 +35,11 @@ export function addPublish(program: Command): void {
   const command = program
     .command('publish')
     .description('put messages into a queue: given bodies, standard input as one body, or lines')
-    .argument('<queue>', 'queue to publish to')
-    .argument('[body...]', 'a message each; "-" for standard input, which is also read when something is piped in')
+    .usage('[options] <queue> [body...]\n       lovage publish [options] --exchange <name> [body...]')
+    .argument('[words...]', 'the queue, unless an exchange is given, and a message each; "-" for standard input')
+    .option('--exchange <name>', 'publish to this exchange and not to a queue')
+    .option('--key <key>', 'routing key, with --exchange (default empty)')
+    .option('--mandatory', 'fail if the exchange leads the message to no queue')
     .option('--file <path>', 'publish each line of this file')
     .option('--lines', 'publish each line of standard input')
     .addOption(integerOption('--priority <number>', 'the most urgent is 255', { min: 0, max: LIMITS.priorityMax }))
@@ -48,32 +54,41 @@ export function addPublish(program: Command): void {
   addSettings(command, 'client').action(publish);
 }
 
-async function publish(
-  queue: string,
-  words: readonly string[],
-  flags: PublishFlags & Record<string, unknown>,
-): Promise<void> {
-  checked(() => assertName(queue, 'queue'));
+async function publish(given: readonly string[], flags: PublishFlags & Record<string, unknown>): Promise<void> {
+  const target = targetOf(given[0], flags);
   checkLengths(flags);
   const bodies = bodiesFrom({
-    words,
+    words: typeof target === 'string' ? given.slice(1) : given,
     lines: flags.lines === true,
     file: flags.file,
     lineBytesMax: SETTINGS.bodyBytesMax.range.max,
   });
   const options = optionsOf(flags);
   const output = new Output(flags.json === true);
-  const report = new Report(queue, output);
+  const report = new Report(typeof target === 'string' ? target : `exchange ${target.exchange}`, output);
   await withClient(flags, async (client) => {
-    if (flags.declare) await client.queues.declare(queue);
+    if (flags.declare && typeof target === 'string') await client.queues.declare(target);
     const send = (batch: readonly Body[]) =>
       client.publishMany(
-        queue,
+        target,
         batch.map((body) => messageOf(body, options)),
       );
     await publishAll(bodies, send, (receipts) => report.add(receipts));
   });
   await report.end();
+}
+
+/** The queue, or the exchange with its key. */
+function targetOf(queue: string | undefined, { exchange, key, declare }: PublishFlags): string | ExchangeTarget {
+  if (exchange === undefined) {
+    if (queue === undefined) throw new UsageError("missing required argument 'queue'");
+    if (key !== undefined) throw new UsageError('Cannot use --key: there is no --exchange');
+    checked(() => assertName(queue, 'queue'));
+    return queue;
+  }
+  if (exchange !== '') checked(() => assertName(exchange, 'exchange'));
+  if (declare) throw new UsageError('Cannot use --declare with --exchange: it makes queues');
+  return { exchange, key: key ?? '' };
 }
 
 /** A name that cannot be one is wrong usage, found before anything is sent. */
@@ -107,6 +122,7 @@ function optionsOf(flags: PublishFlags): PublishOptions {
     headers: flags.header,
     contentType: flags.contentType,
     durability: flags.durability,
+    mandatory: flags.mandatory,
   };
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
@@ -118,19 +134,21 @@ function messageOf(body: Body, options: PublishOptions): PublishMessage {
 
 /** Prints a line a receipt with --json, else one line at the end. Publishing goes on when nobody reads them any more. */
 class Report {
-  readonly #queue: string;
+  readonly #target: string;
   readonly #output: Output;
   readonly #ids = new IdRanges();
   #duplicates = 0;
+  #unrouted = 0;
 
-  constructor(queue: string, output: Output) {
-    this.#queue = queue;
+  constructor(target: string, output: Output) {
+    this.#target = target;
     this.#output = output;
   }
 
   async add(receipts: readonly Receipt[]): Promise<void> {
     for (const receipt of receipts) {
-      this.#ids.add(receipt.id);
+      if (receipt.id === 0) this.#unrouted++;
+      else this.#ids.add(receipt.id);
       if (receipt.duplicate) this.#duplicates++;
     }
     if (!this.#output.isJson || receipts.length === 0) return;
@@ -142,11 +160,12 @@ class Report {
 
   async end(): Promise<void> {
     if (!this.#output.isJson) {
-      const { count } = this.#ids;
+      const count = this.#ids.count + this.#unrouted;
+      const unrouted = this.#unrouted === 0 ? '' : `, ${this.#unrouted} of them to no queue`;
       const known = this.#duplicates === 0 ? '' : `, ${this.#duplicates} of them known already`;
-      const ids = count === 0 ? '' : ` (${count === 1 ? 'id' : 'ids'} ${this.#ids})`;
+      const ids = this.#ids.count === 0 ? '' : ` (${count === 1 ? 'id' : 'ids'} ${this.#ids})`;
       await this.#output.line(
-        `Published ${count} ${count === 1 ? 'message' : 'messages'} to ${this.#queue}${ids}${known}`,
+        `Published ${count} ${count === 1 ? 'message' : 'messages'} to ${this.#target}${ids}${known}${unrouted}`,
       );
     }
     await this.#output.end();

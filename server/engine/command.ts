@@ -6,11 +6,13 @@ import type {
   ConsumeOptions,
   DeclareMode,
   ErrorCode,
+  ExchangeType,
   NamespaceSettings,
   PublishBatch,
   QueueSettings,
   TokenFields,
 } from '@lovage/protocol';
+import type { BindingFacts } from './exchange.js';
 
 export type Command =
   | OpenCommand
@@ -44,7 +46,12 @@ export type Command =
       readonly request: number;
       readonly after: string | null;
       readonly limit: number;
-    };
+    }
+  | ExchangeDeclareCommand
+  | ExchangeDeleteCommand
+  | ExchangeListCommand
+  | BindCommand
+  | BindingListCommand;
 
 /** A connection has said HELLO. Goes on with the session of `resumeKey` if there is one, else starts a new one under `key`. */
 export interface OpenCommand {
@@ -125,6 +132,48 @@ export interface QueueCommand {
   readonly session: number;
   readonly request: number;
   readonly name: string;
+}
+
+export interface ExchangeListCommand {
+  readonly type: 'exchange-list';
+  readonly session: number;
+  readonly request: number;
+  readonly after: string | null;
+  readonly limit: number;
+}
+
+export interface ExchangeDeclareCommand {
+  readonly type: 'exchange-declare';
+  readonly session: number;
+  readonly request: number;
+  readonly name: string;
+  readonly kind: ExchangeType;
+  readonly alternate: string | null;
+}
+
+export interface ExchangeDeleteCommand {
+  readonly type: 'exchange-delete';
+  readonly session: number;
+  readonly request: number;
+  readonly name: string;
+  readonly ifUnused: boolean;
+}
+
+export interface BindCommand {
+  readonly type: 'bind' | 'unbind';
+  readonly session: number;
+  readonly request: number;
+  readonly binding: BindingFacts;
+}
+
+export interface BindingListCommand {
+  readonly type: 'binding-list';
+  readonly session: number;
+  readonly request: number;
+  readonly exchange: string;
+  /** Id of the last binding of the page before, 0 for the first page. */
+  readonly after: number;
+  readonly limit: number;
 }
 
 /** A token whose secret was drawn at the door: the engine keeps `hash` and tells `secret` once. */

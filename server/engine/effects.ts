@@ -27,9 +27,18 @@ export interface EffectSink {
   readonly segment: number;
 
   opened(opened: Opened): void;
+  /** Messages from `firstSeq` on have the ids from `firstId` on; with `firstId` 0 none of them reached a queue. */
   confirm(session: number, firstSeq: number, count: number, firstId: number, isMemory: boolean): void;
   duplicate(session: number, seq: number, id: number, isMemory: boolean): void;
-  reject(session: number, firstSeq: number, count: number, code: ErrorCode, message: string): void;
+  /** `details`: facts for programs, where the code has some. */
+  reject(
+    session: number,
+    firstSeq: number,
+    count: number,
+    code: ErrorCode,
+    message: string,
+    details?: Record<string, unknown>,
+  ): void;
   /** A lease to be sent; the sink reads it and its message when it sends. */
   deliver(session: number, lease: number): void;
   settled(session: number, settleSeq: number): void;

@@ -2,12 +2,14 @@
  * The heart: queues, deliveries and their rules, synchronous and deterministic. It knows no clock, no socket and no file; what it wants written
  * or told it says to the `EffectSink`. The same commands at the same times give the same records and effects, to the byte.
  */
-import type { QueueInfo } from '@lovage/protocol';
+import type { BindingInfo, ExchangeInfo, QueueInfo } from '@lovage/protocol';
 import { Access } from './access.js';
 import type { Command } from './command.js';
 import { DeadLetters } from './dead-letters.js';
 import { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
+import { factsOf } from './exchange.js';
+import { Exchanges } from './exchanges.js';
 import { Limits } from './limits.js';
 import { STATE } from './message-table.js';
 import { Namespaces } from './namespaces.js';
@@ -42,6 +44,7 @@ export class Engine {
   readonly #deliveries: Deliveries;
   readonly #settling: Settling;
   readonly #queues: Queues;
+  readonly #exchanges: Exchanges;
   readonly #publishing: Publishing;
   readonly #sessions: Sessions;
   readonly #access: Access;
@@ -65,11 +68,13 @@ export class Engine {
     this.#deliveries = new Deliveries(state, { places, transfers, deadLetters, limits: this.#limits, single, recall });
     const deliveries = this.#deliveries;
     this.#settling = new Settling(state, { places, deadLetters, single, deliveries });
-    this.#queues = new Queues(state, { places, registry, expiry: this.#expiry, single, deliveries });
+    this.#exchanges = new Exchanges(state);
+    const exchanges = this.#exchanges;
+    this.#queues = new Queues(state, { places, registry, expiry: this.#expiry, single, deliveries, exchanges });
     this.#publishing = new Publishing(state, places, registry, this.#deliveries);
     this.#sessions = new Sessions(state, deliveries, single, this.#expiry);
     this.#access = new Access(state);
-    this.#namespaces = new Namespaces(state, this.#queues);
+    this.#namespaces = new Namespaces(state, this.#queues, exchanges);
     this.#restore = new Restore(state, {
       namespaces: this.#namespaces,
       places,
@@ -79,6 +84,7 @@ export class Engine {
       sessions: this.#sessions,
       publishing: this.#publishing,
       deliveries: this.#deliveries,
+      exchanges,
     });
     this.#handlers = this.#table();
   }
@@ -177,6 +183,13 @@ export class Engine {
         usedMs: producer.usedMs,
         ranges: producer.remembered(),
       })),
+      exchanges: [...state.exchanges.values()].map(({ namespace, name, type: kind, alternate }) => ({
+        namespace,
+        name,
+        kind,
+        alternate,
+      })),
+      bindings: [...state.bindings].map((binding) => ({ namespace: binding.from.namespace, ...factsOf(binding) })),
       tokens: [...state.tokens],
       namespaces: [...state.queuesByName.spaces()].flatMap(({ namespace: name, settings }) =>
         settings === null ? [] : [{ type: 'namespace' as const, name, settings }],
@@ -211,7 +224,7 @@ export class Engine {
     };
   }
 
-  /** Writes copies of messages that `movable` gave, whose payloads lie one behind the other in `body`. */
+  /** Writes copies of messages that `movable` gave, whose payloads lie in `body`. */
   move(messages: readonly MovedMessage[], body: Uint8Array, out: EffectSink): void {
     const { table } = this.state;
     const offset = out.move({ type: 'move', messages, body, segment: 0, offset: 0 });
@@ -253,6 +266,16 @@ export class Engine {
     return this.#queues.list(namespace, after, limit).queues;
   }
 
+  /** Exchanges of one namespace (all of them when null) by name, from behind `after` on. */
+  exchangeInfos(namespace: string | null, after: string | null, limit: number): ExchangeInfo[] {
+    return this.#exchanges.infos(namespace, after, limit);
+  }
+
+  /** Bindings by id, from behind `after` on; null for all namespaces, for all exchanges. */
+  bindingInfos(namespace: string | null, exchange: string | null, after: number, limit: number): BindingInfo[] {
+    return this.#exchanges.bindingInfos(namespace, exchange, after, limit);
+  }
+
   #clock(nowMs: number): void {
     if (nowMs > this.state.nowMs) this.state.nowMs = nowMs;
   }
@@ -272,6 +295,7 @@ export class Engine {
     const sessions = this.#sessions;
     const settling = this.#settling;
     const queues = this.#queues;
+    const exchanges = this.#exchanges;
     return {
       open: (command, out) => sessions.open(command, out),
       detach: (command, out) => sessions.detach(this.state.session(command.session), out),
@@ -301,6 +325,12 @@ export class Engine {
         const { namespace } = this.state.session(command.session);
         out.reply(command.session, command.request, queues.list(namespace, command.after, command.limit));
       },
+      'exchange-declare': (command, out) => exchanges.declare(command, out),
+      'exchange-delete': (command, out) => exchanges.delete(command, out),
+      'exchange-list': (command, out) => exchanges.list(command, out),
+      bind: (command, out) => exchanges.bind(command, out),
+      unbind: (command, out) => exchanges.unbind(command, out),
+      'binding-list': (command, out) => exchanges.bindings(command, out),
     };
   }
 }

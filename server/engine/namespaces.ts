@@ -2,6 +2,7 @@
 import { LIMITS, type NamespaceSettings } from '@lovage/protocol';
 import type { NamespaceDeleteCommand, NamespaceListCommand, NamespaceSetCommand } from './command.js';
 import type { EffectSink } from './effects.js';
+import type { Exchanges } from './exchanges.js';
 import type { Queues } from './queues.js';
 import type { EngineState } from './state.js';
 
@@ -14,10 +15,12 @@ export interface ExceededQuota {
 export class Namespaces {
   readonly #state: EngineState;
   readonly #queues: Queues;
+  readonly #exchanges: Exchanges;
 
-  constructor(state: EngineState, queues: Queues) {
+  constructor(state: EngineState, queues: Queues, exchanges: Exchanges) {
     this.#state = state;
     this.#queues = queues;
+    this.#exchanges = exchanges;
   }
 
   /** What is there already stays, also beyond the bounds: they hold for what comes. */
@@ -44,18 +47,19 @@ export class Namespaces {
     out.reply(session, request, { namespaces: page, next: found.length > limit ? page.at(-1)!.name : null });
   }
 
-  /** Its queues, its settings and the tokens that are for it alone go, in one record. */
+  /** Its queues, its exchanges, its settings and the tokens that are for it alone go, in one record. */
   delete({ session, request, name }: NamespaceDeleteCommand, out: EffectSink): void {
     const space = this.#state.queuesByName.space(name);
-    if (space === undefined) {
-      const message = `Cannot delete namespace "${name}": it has no queues and was never set`;
+    if (space === undefined && !this.#exchanges.hasAny(name)) {
+      const message = `Cannot delete namespace "${name}": it has no queues and no exchanges and was never set`;
       return out.fail(session, request, 'NAMESPACE_NOT_FOUND', message, { namespace: name });
     }
-    const { queues, messages } = space;
+    const { queues = 0, messages = 0 } = space ?? {};
     out.record({ type: 'namespace-delete', name });
     for (const id of this.#removeTokens(name)) out.revoked(id);
     this.#state.queuesByName.configure(name, null);
     this.#queues.deleteAll(name, out);
+    this.#exchanges.removeAll(name);
     out.reply(session, request, { queues, messages });
   }
 
@@ -65,6 +69,7 @@ export class Namespaces {
     this.#state.queuesByName.configure(name, null);
     for (const queue of [...this.#state.queuesByName.values()])
       if (queue.namespace === name) this.#queues.remove(queue.index, out);
+    this.#exchanges.removeAll(name);
   }
 
   #removeTokens(namespace: string): string[] {

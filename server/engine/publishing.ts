@@ -9,8 +9,11 @@ import { exceededQuota } from './namespaces.js';
 import type { Places } from './places.js';
 import type { Producer } from './producers.js';
 import type { Queue } from './queue.js';
+import { QueueClaims } from './queue-claims.js';
 import type { QueueRegistry } from './queue-registry.js';
-import type { PublishRecord } from './record.js';
+import type { PublishRecord, PublishRoutes } from './record.js';
+import { RoutePlanner } from './route-planner.js';
+import { forEachRouted, receiptRuns } from './routes.js';
 import type { Session } from './session.js';
 import type { EngineState } from './state.js';
 
@@ -26,10 +29,11 @@ export class Publishing {
   readonly #targets: (Queue | null)[] = [];
   /** index, id, index, id, ... of messages of the frame at hand that are not taken; id 0 means refused. */
   readonly #exceptions: number[] = [];
+  readonly #planner: RoutePlanner;
   /** What the door refuses of the frame at hand. */
   #refused: RefusedPublish | null = null;
   /** What the frame at hand adds to the queues that refuse what is too many. */
-  readonly #claims = new Map<Queue, { messages: number; bytes: number }>();
+  readonly #claims = new QueueClaims();
   #idsReservedBelow = 0;
   /** Why publishes to the journal are refused now, null if they are not. Set by the broker. */
   refusal: ErrorCode | null = null;
@@ -39,6 +43,7 @@ export class Publishing {
     this.#places = places;
     this.#registry = registry;
     this.#deliveries = deliveries;
+    this.#planner = new RoutePlanner(state, registry);
   }
 
   publish({ session: number, batch, refused = null }: PublishCommand, out: EffectSink): void {
@@ -47,13 +52,14 @@ export class Publishing {
     const code = this.#refusalOf(batch, session.namespace);
     if (code !== null) return this.#refuse(session, batch, code, out);
     const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
+    if (batch.exchanges.length > 0) return this.#publishRouted(session, batch, isMemory, out);
     this.#resolveTargets(session.namespace, batch, out);
     this.#findExceptions(session, batch);
     const exceptions = this.#exceptions;
     if (exceptions.length < batch.count * 2) {
       this.#take(session, batch, isMemory, out);
     } else {
-      this.#answerExceptions(session, batch, isMemory, out);
+      this.#answerExceptions(session, batch, this.#exceptions, isMemory, out);
     }
   }
 
@@ -70,40 +76,66 @@ export class Publishing {
     offset: number,
     isMemory: boolean,
   ): void {
-    const { table, timers } = this.#state;
-    const { batch, baseId, exceptions, timeMs } = record;
-    const flags = isMemory ? FLAG.MEMORY : 0;
+    const { batch, baseId, exceptions } = record;
     let nextException = 0;
     for (let i = 0; i < batch.count; i++) {
       if (exceptions[nextException] === i) {
         nextException += 2;
         continue;
       }
-      const queue = targets[batch.target[i]!]!;
-      const { settings } = queue;
-      const length = batch.payloadLength[i]!;
-      const priority = batch.priority[i]!;
-      const slot = table.add(
-        baseId + i,
-        segment,
-        offset + batch.payloadOffset[i]!,
-        length,
-        queue.index,
-        priority < 0 ? settings.defaultPriority : priority,
-        flags,
-      );
-      queue.bytes += length;
-      queue.totals.published++;
-      const lifeMs = batch.expiresInMs[i] || settings.messageTtlMs;
-      if (lifeMs !== 0) {
-        table.expiryMs[slot] = timeMs + lifeMs;
-        timers.setExpiry(slot, timeMs + lifeMs);
-      }
-      const delayMs = batch.delayMs[i]!;
-      if (delayMs > 0) this.#places.delay(slot, queue, timeMs + delayMs);
-      else queue.ready.add(slot);
-      if (batch.dedupKeys.size > 0) this.#rememberKey(queue, batch, i, baseId + i, timeMs, isMemory);
+      this.#put(record, i, baseId + i, targets[batch.target[i]!]!, segment, offset, isMemory);
     }
+  }
+
+  /** The same of a record that has routes: a slot for each copy, all with the same bytes. Returns the number of copies. */
+  insertRouted(
+    record: PublishRecord,
+    routes: PublishRoutes,
+    segment: number,
+    offset: number,
+    isMemory: boolean,
+  ): number {
+    const { queues } = this.#state;
+    return forEachRouted(record, routes, (i, firstId, indexes) => {
+      for (let copy = 0; copy < indexes.length; copy++)
+        this.#put(record, i, firstId + copy, queues[indexes[copy]!]!, segment, offset, isMemory);
+    });
+  }
+
+  /** Puts message `i` of a record into a queue. */
+  #put(
+    { batch, timeMs }: PublishRecord,
+    i: number,
+    id: number,
+    queue: Queue,
+    segment: number,
+    offset: number,
+    isMemory: boolean,
+  ): void {
+    const { table, timers } = this.#state;
+    const { settings } = queue;
+    const length = batch.payloadLength[i]!;
+    const priority = batch.priority[i]!;
+    const slot = table.add(
+      id,
+      segment,
+      offset + batch.payloadOffset[i]!,
+      length,
+      queue.index,
+      priority < 0 ? settings.defaultPriority : priority,
+      isMemory ? FLAG.MEMORY : 0,
+    );
+    queue.bytes += length;
+    queue.totals.published++;
+    const lifeMs = batch.expiresInMs[i] || settings.messageTtlMs;
+    if (lifeMs !== 0) {
+      table.expiryMs[slot] = timeMs + lifeMs;
+      timers.setExpiry(slot, timeMs + lifeMs);
+    }
+    const delayMs = batch.delayMs[i]!;
+    if (delayMs > 0) this.#places.delay(slot, queue, timeMs + delayMs);
+    else queue.ready.add(slot);
+    if (batch.dedupKeys.size > 0) this.#rememberKey(queue, batch, i, id, timeMs, isMemory);
   }
 
   /** Tells the producer's memory which sequence numbers the record took; a duplicate by key is not among them, its key will tell again. */
@@ -112,6 +144,7 @@ export class Publishing {
     const { batch, baseId, exceptions } = record;
     producer.usedMs = Math.max(producer.usedMs, record.timeMs);
     producer.forgetThrough(batch.confirmedSeq);
+    if (record.routes !== null) return this.#rememberRouted(record, record.routes, producer, isMemory);
     if (exceptions.length === 0) return producer.remember(batch.firstSeq, batch.count, baseId, isMemory);
     let from = 0;
     for (let e = 0; e <= exceptions.length; e += 2) {
@@ -121,57 +154,105 @@ export class Publishing {
     }
   }
 
-  #take(session: Session, batch: PublishBatch, isMemory: boolean, out: EffectSink): void {
-    const state = this.#state;
-    const baseId = state.nextId;
-    state.nextId += batch.count;
-    if (isMemory) this.#reserveIds(out);
-    const record: PublishRecord = {
+  /** A message that reached no queue is not remembered: sent again, it is looked at again. */
+  #rememberRouted(record: PublishRecord, routes: PublishRoutes, producer: Producer, isMemory: boolean): void {
+    const runs = receiptRuns(record, routes);
+    for (let r = 0; r < runs.length; r += 3)
+      if (runs[r + 2] !== 0) producer.remember(record.batch.firstSeq + runs[r]!, runs[r + 1]!, runs[r + 2]!, isMemory);
+  }
+
+  /** A frame that names exchanges. */
+  #publishRouted(session: Session, batch: PublishBatch, isMemory: boolean, out: EffectSink): void {
+    const plan = this.#planner;
+    const refused = plan.plan(session, batch, this.#refused, out);
+    if (refused !== null) {
+      this.#refused = refused;
+      return this.#refuse(session, batch, refused.code, out);
+    }
+    const { lists, listOf, exceptions, copies } = plan;
+    const record = this.#record(session, batch, exceptions, { lists, listOf });
+    if (copies > 0) {
+      this.#state.nextId += copies;
+      if (isMemory) this.#reserveIds(out);
+      this.#write(record, isMemory, out);
+      this.remember(record, session.producer, isMemory);
+    }
+    const runs = receiptRuns(record, plan);
+    for (let r = 0; r < runs.length; r += 3)
+      out.confirm(session.number, batch.firstSeq + runs[r]!, runs[r + 1]!, runs[r + 2]!, isMemory);
+    this.#answerExceptions(session, batch, exceptions, isMemory, out);
+    if (copies > 0) this.#serve(this.#reached(record, plan), out);
+  }
+
+  /** Writes a record and puts its messages into their queues. */
+  #write(record: PublishRecord, isMemory: boolean, out: EffectSink): void {
+    const { memoryFrames } = this.#state.table;
+    const segmentOrFrame = isMemory ? memoryFrames.add(new Uint8Array(record.batch.bytes)) : 0;
+    const offset = isMemory ? 0 : out.publish(record);
+    const segment = isMemory ? segmentOrFrame : out.segment;
+    if (record.routes === null) this.insert(record, this.#targets, segment, offset, isMemory);
+    else this.insertRouted(record, record.routes, segment, offset, isMemory);
+    if (isMemory) memoryFrames.release(segment);
+  }
+
+  #record(
+    { namespace, producer }: Session,
+    batch: PublishBatch,
+    exceptions: readonly number[],
+    routes: PublishRoutes | null,
+  ): PublishRecord {
+    const { nowMs: timeMs, nextId: baseId } = this.#state;
+    return {
       type: 'publish',
-      timeMs: state.nowMs,
+      timeMs,
       baseId,
-      namespace: session.namespace,
-      producer: session.producer?.name ?? null,
-      exceptions: this.#exceptions,
+      namespace,
+      producer: producer?.name ?? null,
+      exceptions,
       batch,
+      routes,
       segment: 0,
       offset: 0,
     };
-    if (isMemory) {
-      this.#insertInMemory(record);
-    } else {
-      const offset = out.publish(record);
-      this.insert(record, this.#targets, out.segment, offset, false);
-    }
+  }
+
+  #take(session: Session, batch: PublishBatch, isMemory: boolean, out: EffectSink): void {
+    const baseId = this.#state.nextId;
+    const record = this.#record(session, batch, this.#exceptions, null);
+    this.#state.nextId += batch.count;
+    if (isMemory) this.#reserveIds(out);
+    this.#write(record, isMemory, out);
     this.remember(record, session.producer, isMemory);
     if (this.#exceptions.length === 0) out.confirm(session.number, batch.firstSeq, batch.count, baseId, isMemory);
     else this.#confirmAround(session, batch, baseId, isMemory, out);
-    this.#serve(out);
+    this.#serve(this.#targets, out);
   }
 
   /** Hands out what has come to the targets, when those that hold too much by now have pushed it out. */
-  #serve(out: EffectSink): void {
+  #serve(queues: readonly (Queue | null)[], out: EffectSink): void {
     const { touched, grown } = this.#places;
     const { nowMs } = this.#state;
-    for (const queue of this.#targets) {
+    for (const queue of queues) {
       if (queue === null) continue;
       queue.usedMs = nowMs;
       if (queue.isEvicting) grown.add(queue);
     }
     if (grown.size === 0) {
-      for (const queue of this.#targets) if (queue !== null) this.#deliveries.dispatch(queue, out);
+      for (const queue of queues) if (queue !== null) this.#deliveries.dispatch(queue, out);
       if (touched.size === 0) return;
     } else {
-      for (const queue of this.#targets) if (queue !== null) touched.add(queue);
+      for (const queue of queues) if (queue !== null) touched.add(queue);
     }
     this.#deliveries.flow(out);
   }
 
-  #insertInMemory(record: PublishRecord): void {
-    const { memoryFrames } = this.#state.table;
-    const frame = memoryFrames.add(new Uint8Array(record.batch.bytes));
-    this.insert(record, this.#targets, frame, 0, true);
-    memoryFrames.release(frame);
+  /** The queues that got copies. */
+  #reached(record: PublishRecord, routes: PublishRoutes): Queue[] {
+    const indexes = new Set<number>();
+    forEachRouted(record, routes, (_, __, list) => {
+      for (const index of list) indexes.add(index);
+    });
+    return [...indexes].map((index) => this.#state.queues[index]!);
   }
 
   #refusalOf(batch: PublishBatch, namespace: string): ErrorCode | null {
@@ -181,6 +262,8 @@ export class Publishing {
     if ((batch.flags & PUBLISH_FLAGS.MEMORY) === 0) {
       if (this.refusal !== null) return this.refusal;
     } else if (table.memoryFrames.bytes + batch.bytes.length > options.memoryBytesMax) return 'TOO_MANY_MESSAGES';
+    // Of a frame that names exchanges the copies are counted when they are known.
+    if (batch.exchanges.length > 0) return null;
     if (table.size + batch.count > table.capacity) return 'TOO_MANY_MESSAGES';
     const exceeded = exceededQuota(this.#state, namespace, { messages: batch.count, bytes: batch.bytes.length });
     if (exceeded === null) return null;
@@ -216,8 +299,8 @@ export class Publishing {
     const targets = this.#targets;
     targets.length = 0;
     const declares = (batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0;
-    for (const [index, name] of batch.targets.entries()) {
-      if (this.#refused?.targets?.has(index)) {
+    for (const [t, name] of batch.targets.entries()) {
+      if (this.#refused?.targets?.has(t)) {
         targets.push(null);
         continue;
       }
@@ -259,18 +342,11 @@ export class Publishing {
         return;
       }
     }
-    if (queue.isRefusing && !this.#claim(queue, batch.payloadLength[i]!)) this.#exceptions.push(i, 0);
-    else if (key !== undefined) keysInFrame.set(nameInFrame, i);
-  }
-
-  /** Takes room in a queue for one more message of the frame; false if there is none. */
-  #claim(queue: Queue, bytes: number): boolean {
-    const claim = this.#claims.get(queue) ?? { messages: 0, bytes: 0 };
-    if (!queue.fits(claim.messages + 1, claim.bytes + bytes)) return false;
-    claim.messages++;
-    claim.bytes += bytes;
-    this.#claims.set(queue, claim);
-    return true;
+    if (queue.isRefusing && !this.#claims.fits(queue, batch.payloadLength[i]!)) this.#exceptions.push(i, 0);
+    else {
+      if (queue.isRefusing) this.#claims.take(queue, batch.payloadLength[i]!);
+      if (key !== undefined) keysInFrame.set(nameInFrame, i);
+    }
   }
 
   #rememberKey(queue: Queue, batch: PublishBatch, i: number, id: number, timeMs: number, isMemory: boolean): void {
@@ -286,35 +362,66 @@ export class Publishing {
       if (to > from) out.confirm(session.number, batch.firstSeq + from, to - from, baseId + from, isMemory);
       from = to + 1;
     }
-    this.#answerExceptions(session, batch, isMemory, out);
+    this.#answerExceptions(session, batch, this.#exceptions, isMemory, out);
   }
 
-  #answerExceptions(session: Session, batch: PublishBatch, isMemory: boolean, out: EffectSink): void {
-    const exceptions = this.#exceptions;
-    const { producer } = session;
-    for (let e = 0; e < exceptions.length; e += 2) {
+  #answerExceptions(
+    session: Session,
+    batch: PublishBatch,
+    exceptions: readonly number[],
+    isMemory: boolean,
+    out: EffectSink,
+  ): void {
+    const { number, producer } = session;
+    for (let e = 0; e < exceptions.length; ) {
       const seq = batch.firstSeq + exceptions[e]!;
       const id = exceptions[e + 1]!;
-      if (id === 0) this.#rejectOne(session, batch, exceptions[e]!, out);
-      else if (producer !== null && producer.idOf(seq) === id) out.confirm(session.number, seq, 1, id, isMemory);
-      else out.duplicate(session.number, seq, id, isMemory);
+      if (id === 0) {
+        e = this.#rejectRun(number, batch, exceptions, e, out);
+        continue;
+      }
+      if (producer !== null && producer.idOf(seq) === id) out.confirm(number, seq, 1, id, isMemory);
+      else out.duplicate(number, seq, id, isMemory);
+      e += 2;
     }
   }
 
-  /** What was not taken and was no duplicate is refused by the door, or has no queue, or a full one. */
-  #rejectOne({ number }: Session, batch: PublishBatch, i: number, out: EffectSink): void {
+  /** Refuses the message of exception `e` and those behind it that are refused for the same reason. Returns the next exception. */
+  #rejectRun(session: number, batch: PublishBatch, exceptions: readonly number[], e: number, out: EffectSink): number {
+    const index = exceptions[e]!;
+    const target = batch.target[index]!;
+    const full = this.#fullOf(batch, index);
+    let end = e + 2;
+    while (exceptions[end] === index + (end - e) / 2 && exceptions[end + 1] === 0) {
+      if (batch.target[exceptions[end]!] !== target || this.#fullOf(batch, exceptions[end]!) !== full) break;
+      end += 2;
+    }
+    const seq = batch.firstSeq + index;
+    const count = (end - e) / 2;
+    const { code, message, details } = full === null ? this.#whyRefused(batch, target) : whyFull(full);
+    out.reject(session, seq, count, code, message, details);
+    return end;
+  }
+
+  /** The queue that has no room for message `i`, which is refused; null if it is refused for another reason. */
+  #fullOf(batch: PublishBatch, i: number): Queue | null {
+    return batch.exchanges.length > 0 ? this.#planner.fullOf(i) : this.#targets[batch.target[i]!]!;
+  }
+
+  /** Why what is published to a target is refused, though no queue is full. */
+  #whyRefused(batch: PublishBatch, target: number): Refusal {
     const refused = this.#refused;
-    const target = batch.target[i]!;
-    const queue = this.#targets[target]!;
+    if (refused?.targets?.has(target)) return refused;
     const name = batch.targets[target]!;
-    const seq = batch.firstSeq + i;
-    if (refused?.targets?.has(target)) return out.reject(number, seq, 1, refused.code, refused.message);
-    if (queue === null)
-      return out.reject(number, seq, 1, 'QUEUE_NOT_FOUND', `Cannot publish: queue "${name}" does not exist`);
-    const { messagesMax, bytesMax } = queue.settings;
-    const room = [messagesMax > 0 ? `${messagesMax} messages` : '', bytesMax > 0 ? `${bytesMax} bytes` : ''];
-    const message = `Cannot publish: queue "${name}" is full, expected room within ${room.filter(Boolean).join(' and ')}`;
-    out.reject(number, seq, 1, 'QUEUE_FULL', message);
+    const exchange = batch.exchanges[target] ?? null;
+    if (exchange === null)
+      return { code: 'QUEUE_NOT_FOUND', message: `Cannot publish: queue "${name}" does not exist` };
+    if (exchange !== '' && !this.#planner.hasExchange(target)) {
+      const message = `Cannot publish: exchange "${exchange}" does not exist`;
+      return { code: 'EXCHANGE_NOT_FOUND', message, details: { exchange } };
+    }
+    const message = `Cannot publish: exchange "${exchange}" leads key "${name}" to no queue, expected one or more`;
+    return { code: 'UNROUTABLE', message, details: { exchange, key: name } };
   }
 
   #reserveIds(out: EffectSink): void {
@@ -322,6 +429,18 @@ export class Publishing {
     this.#idsReservedBelow = this.#state.nextId + IDS_AHEAD;
     out.record({ type: 'ids', below: this.#idsReservedBelow });
   }
+}
+
+interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+function whyFull({ name, settings: { messagesMax, bytesMax } }: Queue): Refusal {
+  const room = [messagesMax > 0 ? `${messagesMax} messages` : '', bytesMax > 0 ? `${bytesMax} bytes` : ''];
+  const message = `Cannot publish: queue "${name}" is full, expected room within ${room.filter(Boolean).join(' and ')}`;
+  return { code: 'QUEUE_FULL', message };
 }
 
 /** Whether a message to this target may be refused. */

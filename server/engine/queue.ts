@@ -2,6 +2,7 @@
 import type { QueueInfo, QueueSettings } from '@lovage/protocol';
 import type { Attachment, Consumer } from './consumer.js';
 import { DedupWindow } from './dedup-window.js';
+import type { Binding } from './exchange.js';
 import type { MessageTable } from './message-table.js';
 import { Space } from './queue-directory.js';
 import { ReadyIndex } from './ready-index.js';
@@ -61,6 +62,8 @@ export class Queue {
   readonly dedup: DedupWindow;
   /** Every attachment, marked or not. */
   readonly attachments = new Set<Attachment>();
+  /** Bindings that lead here; null for none. */
+  incoming: Set<Binding> | null = null;
   exclusive: Consumer | null = null;
   /** Who is served, of a queue with a single active consumer; see `single-active.ts`. */
   active: Attachment | null = null;

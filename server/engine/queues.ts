@@ -10,6 +10,7 @@ import type { DeclareCommand, DeleteCommand, QueueCommand } from './command.js';
 import type { Attachment, Consumer } from './consumer.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
+import type { Exchanges } from './exchanges.js';
 import { IdRuns } from './id-runs.js';
 import { STATE } from './message-table.js';
 import type { Places } from './places.js';
@@ -42,6 +43,7 @@ export interface QueueParts {
   readonly expiry: QueueExpiry;
   readonly single: SingleActive;
   readonly deliveries: Deliveries;
+  readonly exchanges: Exchanges;
 }
 
 export class Queues {
@@ -53,6 +55,7 @@ export class Queues {
   readonly #deliveries: Deliveries;
   readonly #sweeps: Sweep[] = [];
   readonly #purged = new IdRuns();
+  readonly #exchanges: Exchanges;
 
   constructor(state: EngineState, parts: QueueParts) {
     this.#state = state;
@@ -61,6 +64,7 @@ export class Queues {
     this.#expiry = parts.expiry;
     this.#single = parts.single;
     this.#deliveries = parts.deliveries;
+    this.#exchanges = parts.exchanges;
   }
 
   /** True while a purge or a delete has slices left. */
@@ -128,6 +132,7 @@ export class Queues {
 
   #away(queue: Queue, command: DeleteCommand | null, out: EffectSink): void {
     this.#registry.unname(queue);
+    this.#exchanges.forgetDestination(queue);
     this.#expiry.forget(queue);
     const removed = this.#dropUnsettled(queue);
     for (const attachment of queue.attachments) this.#endAttachment(attachment, out);
@@ -213,6 +218,7 @@ export class Queues {
     const queue = this.#state.queues[index];
     if (queue === undefined) return;
     this.#registry.unname(queue);
+    this.#exchanges.forgetDestination(queue);
     this.#dropUnsettled(queue);
     const sweep: Sweep = { queue, isDelete: true, session: NOBODY, request: 0, removed: 0 };
     this.#sweepSlice(sweep, Number.POSITIVE_INFINITY, out);

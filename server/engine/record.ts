@@ -7,11 +7,13 @@
 import {
   DEAD_LETTER_REASONS,
   type DeadLetter,
+  type ExchangeType,
   type NamespaceSettings,
   type PublishBatch,
   type QueueSettings,
 } from '@lovage/protocol';
 import type { Token } from './access.js';
+import type { BindingFacts } from './exchange.js';
 
 export type JournalRecord =
   | PublishRecord
@@ -27,13 +29,16 @@ export type JournalRecord =
   | IdsRecord
   | MoveRecord
   | TransferRecord
+  | ExchangeRecord
+  | ExchangeDeleteRecord
+  | BindRecord
   | TokenRecord
   | TokenRevokeRecord
   | NamespaceRecord
   | NamespaceDeleteRecord
   | CheckpointRecord;
 
-/** A PUBLISH as it came. Message i has the id `baseId + i`. */
+/** A PUBLISH as it came. Message i has the id `baseId + i`, or, with `routes`, as many ids as copies, from that of the message before on. */
 export interface PublishRecord {
   readonly type: 'publish';
   readonly timeMs: number;
@@ -44,9 +49,19 @@ export interface PublishRecord {
   readonly exceptions: readonly number[];
   /** The scanned frame. On replay the broker scans the bytes again. */
   readonly batch: PublishBatch;
+  /** Where the messages went, if the frame names exchanges; null if each went to the queue of its target. */
+  readonly routes: PublishRoutes | null;
   /** Set on replay: where the frame's bytes lie. */
   readonly segment: number;
   readonly offset: number;
+}
+
+/** Where each message of a frame went: decided once, so that replay matches nothing. */
+export interface PublishRoutes {
+  /** Lists of indexes of queues, a copy for each; the first lists are those of the frame's targets. */
+  readonly lists: readonly (readonly number[])[];
+  /** Which list each message took; null: each took that of its target. */
+  readonly listOf: readonly number[] | null;
 }
 
 export const SETTLE_REASONS = ['acked', 'dropped', 'expired', 'purged', 'evicted', 'exhausted'] as const;
@@ -169,7 +184,7 @@ export interface MovedMessage {
 export interface MoveRecord {
   readonly type: 'move';
   readonly messages: readonly MovedMessage[];
-  /** The payloads, one behind the other. */
+  /** The payloads, one behind the other; those of one message that went to several queues once. */
   readonly body: Uint8Array;
   /** Set on replay: where `body` lies. */
   readonly segment: number;
@@ -207,6 +222,8 @@ export interface CheckpointRecord {
   readonly queues: readonly CheckpointQueue[];
   readonly sessions: readonly SessionRecord[];
   readonly producers: readonly CheckpointProducer[];
+  readonly exchanges: readonly CheckpointExchange[];
+  readonly bindings: readonly CheckpointBinding[];
   readonly tokens: readonly Token[];
   /** Those that are set. */
   readonly namespaces: readonly NamespaceRecord[];
@@ -231,4 +248,30 @@ export interface CheckpointProducer {
   readonly usedMs: number;
   /** first seq, count, first id, ... of what the producer may resend. */
   readonly ranges: readonly number[];
+}
+
+export interface CheckpointExchange {
+  readonly namespace: string;
+  readonly name: string;
+  readonly kind: ExchangeType;
+  readonly alternate: string | null;
+}
+
+export interface CheckpointBinding extends BindingFacts {
+  readonly namespace: string;
+}
+
+export interface ExchangeRecord extends CheckpointExchange {
+  readonly type: 'exchange';
+}
+
+/** Its bindings go with it. */
+export interface ExchangeDeleteRecord {
+  readonly type: 'exchange-delete';
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface BindRecord extends CheckpointBinding {
+  readonly type: 'bind' | 'unbind';
 }

@@ -3,6 +3,7 @@
 import { Consumer } from './consumer.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
+import type { Exchanges } from './exchanges.js';
 import { FLAG, STATE } from './message-table.js';
 import type { Namespaces } from './namespaces.js';
 import type { Places } from './places.js';
@@ -50,6 +51,7 @@ export interface RestoreParts {
   readonly sessions: Sessions;
   readonly publishing: Publishing;
   readonly deliveries: Deliveries;
+  readonly exchanges: Exchanges;
 }
 
 export class Restore {
@@ -63,6 +65,7 @@ export class Restore {
   readonly #publishing: Publishing;
   readonly #deliveries: Deliveries;
   readonly #targets: (Queue | null)[] = [];
+  readonly #exchanges: Exchanges;
   #isStarted = false;
 
   constructor(state: EngineState, parts: RestoreParts) {
@@ -75,6 +78,7 @@ export class Restore {
     this.#sessions = parts.sessions;
     this.#publishing = parts.publishing;
     this.#deliveries = parts.deliveries;
+    this.#exchanges = parts.exchanges;
   }
 
   apply(record: JournalRecord): void {
@@ -133,6 +137,18 @@ export class Restore {
       case 'checkpoint':
         this.#checkpoint(record);
         break;
+      case 'exchange':
+        this.#exchanges.put(record.namespace, record.name, record.kind, record.alternate);
+        break;
+      case 'exchange-delete':
+        this.#exchanges.remove(record.namespace, record.name);
+        break;
+      case 'bind':
+        this.#exchanges.putBinding(record.namespace, record);
+        break;
+      case 'unbind':
+        this.#exchanges.removeBinding(record.namespace, record);
+        break;
       default:
         record satisfies never;
     }
@@ -140,15 +156,23 @@ export class Restore {
   }
 
   #publish(record: PublishRecord): void {
-    const { batch, namespace } = record;
+    const { namespace, routes, segment, offset } = record;
     this.#clock(record.timeMs);
-    this.#targets.length = 0;
-    for (const name of batch.targets) this.#targets.push(this.#state.queue(namespace, name));
-    this.#publishing.insert(record, this.#targets, record.segment, record.offset, false);
-    this.#state.nextId = Math.max(this.#state.nextId, record.baseId + batch.count);
+    const ids =
+      routes === null ? this.#insert(record) : this.#publishing.insertRouted(record, routes, segment, offset, false);
+    this.#state.nextId = Math.max(this.#state.nextId, record.baseId + ids);
     const producer =
       record.producer === null ? null : this.#state.producers.use(namespace, record.producer, record.timeMs);
     this.#publishing.remember(record, producer, false);
+  }
+
+  /** Returns how many ids the record takes. */
+  #insert(record: PublishRecord): number {
+    const { batch, namespace, segment, offset } = record;
+    this.#targets.length = 0;
+    for (const name of batch.targets) this.#targets.push(this.#state.queue(namespace, name));
+    this.#publishing.insert(record, this.#targets, segment, offset, false);
+    return batch.count;
   }
 
   #settle({ ids }: SettleRecord): void {
@@ -315,6 +339,9 @@ export class Restore {
       producer.lastSeq = entry.lastSeq;
       producer.confirmedSeq = entry.confirmedSeq;
     }
+    for (const { namespace, name, kind, alternate } of record.exchanges)
+      this.#exchanges.put(namespace, name, kind, alternate);
+    for (const binding of record.bindings) this.#exchanges.putBinding(binding.namespace, binding);
     for (const session of record.sessions) this.#session(session);
     for (const { name, settings } of record.namespaces) this.#state.queuesByName.configure(name, settings);
     for (const token of record.tokens) this.#state.tokens.add(token);

@@ -1,6 +1,7 @@
 /** What the parts of the engine share. Each field is written by the part that is named; the others read it. */
 import { defaultQueueSettings, LIMITS, LovageError, type QueueSettings } from '@lovage/protocol';
 import { TokenTable } from './access.js';
+import type { Binding, Exchange } from './exchange.js';
 import { LeaseTable } from './lease-table.js';
 import { MessageTable } from './message-table.js';
 import { Producers } from './producers.js';
@@ -16,6 +17,10 @@ export interface EngineOptions {
   readonly memoryBytesMax: number;
   /** Queues in all namespaces together. Default 100,000. */
   readonly queuesMax: number;
+  /** Exchanges in all namespaces together. Default 100,000. */
+  readonly exchangesMax: number;
+  /** Bindings of all exchanges together. Default 1,000,000. */
+  readonly bindingsMax: number;
   /** Names of producers remembered. Default 100,000. */
   readonly producersMax: number;
   /** ms that a producer is remembered after its last use. Default 3,600,000. */
@@ -30,6 +35,8 @@ export const ENGINE_DEFAULTS: EngineOptions = {
   messagesMax: 2 ** 24,
   memoryBytesMax: 256 * 1024 * 1024,
   queuesMax: 100_000,
+  exchangesMax: 100_000,
+  bindingsMax: 1_000_000,
   producersMax: 100_000,
   producerTtlMs: 3_600_000,
   graceMs: 10_000,
@@ -45,6 +52,9 @@ export class EngineState {
   /** By index; a hole where a queue was deleted. Written by `queues.ts`. */
   readonly queues: (Queue | undefined)[] = [];
   readonly queuesByName = new QueueDirectory();
+  /** By namespace and name. Written by `exchanges.ts`, as are the bindings, which stand in the order in which they were made. */
+  readonly exchanges = new Map<string, Exchange>();
+  readonly bindings = new Set<Binding>();
   /** Totals of queues that are gone. */
   readonly deletedTotals = noTotals();
   /** Written by `sessions.ts`. */
@@ -76,6 +86,10 @@ export class EngineState {
     if (settings.deadLetterQueue !== name) return settings;
     const { deadLetterQueue, overflow } = defaultQueueSettings();
     return { ...settings, deadLetterQueue, overflow };
+  }
+
+  exchange(namespace: string, name: string): Exchange | null {
+    return this.exchanges.get(`${namespace} ${name}`) ?? null;
   }
 
   queueOf(slot: number): Queue {

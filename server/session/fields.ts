@@ -4,9 +4,14 @@
  */
 import {
   ACK_MODES,
+  type BindingFields,
   type ConsumeOptions,
   DECLARE_MODES,
   type DeclareMode,
+  EXCHANGE_TYPES,
+  type ExchangeType,
+  HEADER_MATCHES,
+  type HeaderValue,
   type Hello,
   isName,
   LIMITS,
@@ -16,6 +21,7 @@ import {
   type QueueSettings,
 } from '@lovage/protocol';
 import type { ConsumeCommand } from '../engine/command.js';
+import type { BindingFacts } from '../engine/exchange.js';
 
 export type Fields = readonly unknown[];
 
@@ -156,4 +162,56 @@ export function parseSettings(value: unknown): Partial<QueueSettings> | null {
 
 export function parseMode(value: unknown): DeclareMode {
   return value === null || value === undefined ? 'check' : oneOf(value, 'mode', DECLARE_MODES);
+}
+
+/** Type and alternate of an exchange. */
+export function parseExchange(value: unknown): { readonly kind: ExchangeType; readonly alternate: string | null } {
+  const { type, alternate } = map(value, 'exchange');
+  return {
+    kind: oneOf(type, 'type', EXCHANGE_TYPES),
+    alternate: alternate === null || alternate === undefined ? null : name(alternate, 'alternate'),
+  };
+}
+
+/** Whether the exchange goes by what the binding says, its type decides. */
+export function parseBinding(value: unknown): BindingFacts {
+  const fields = map(value, 'binding') as { [K in keyof BindingFields]?: unknown };
+  const { queue, toExchange } = fields;
+  const isToQueue = queue !== null && queue !== undefined;
+  if (isToQueue === (toExchange !== null && toExchange !== undefined))
+    throw invalid('queue', isToQueue ? 'given with "toExchange"' : queue, 'one of "queue" and "toExchange"');
+  const headers = fields.headers === null || fields.headers === undefined ? null : parseHeaders(fields.headers);
+  const match =
+    fields.match === null || fields.match === undefined ? null : oneOf(fields.match, 'match', HEADER_MATCHES);
+  return {
+    exchange: name(fields.exchange, 'exchange'),
+    to: isToQueue ? 'queue' : 'exchange',
+    name: isToQueue ? name(queue, 'queue') : name(toExchange, 'toExchange'),
+    key: fields.key === null || fields.key === undefined ? '' : short(fields.key, 'key'),
+    headers,
+    match: headers === null ? match : (match ?? 'all'),
+  };
+}
+
+function parseHeaders(value: unknown): Record<string, HeaderValue> {
+  const headers = map(value, 'headers');
+  const names = Object.keys(headers);
+  if (names.length > LIMITS.bindingHeadersMax)
+    throw invalid('headers', names.length, `at most ${LIMITS.bindingHeadersMax} headers`);
+  for (const name of names) {
+    short(name, 'headers');
+    const header = headers[name];
+    if (typeof header === 'string') short(header, 'headers');
+    else if (typeof header !== 'boolean' && !(typeof header === 'number' && Number.isFinite(header)))
+      throw invalid('headers', header, 'text, a number, true or false');
+  }
+  return headers as Record<string, HeaderValue>;
+}
+
+/** Text as long as a routing key. */
+function short(value: unknown, what: string): string {
+  const given = text(value, what);
+  if (Buffer.byteLength(given) > LIMITS.routingKeyLengthMax)
+    throw invalid(what, given, `at most ${LIMITS.routingKeyLengthMax} bytes of UTF-8`);
+  return given;
 }

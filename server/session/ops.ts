@@ -12,7 +12,18 @@ import {
   readOp,
   SettleFrame,
 } from '@lovage/protocol';
-import { type Fields, flag, map, name, parseConsume, parseMode, parseSettings, whole } from './fields.js';
+import {
+  type Fields,
+  flag,
+  map,
+  name,
+  parseBinding,
+  parseConsume,
+  parseExchange,
+  parseMode,
+  parseSettings,
+  whole,
+} from './fields.js';
 import { namespaceDelete, namespaceList, namespaceSet } from './namespace-ops.js';
 import { refusedPublish } from './publish-guard.js';
 import { assertAllowed } from './rights.js';
@@ -100,6 +111,46 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
       request,
       after,
       limit: whole(fields[1], 'limit', 1, LIMITS.pageMax),
+    });
+  }),
+  EXCHANGE_DECLARE: request((session, request, fields) => {
+    submit(session, {
+      type: 'exchange-declare',
+      session: session.number,
+      request,
+      name: name(fields[0], 'exchange'),
+      ...parseExchange(fields[1]),
+    });
+  }),
+  EXCHANGE_DELETE: request((session, request, fields) => {
+    const ifUnused = flag(map(fields[1], 'options').ifUnused, 'ifUnused');
+    submit(session, {
+      type: 'exchange-delete',
+      session: session.number,
+      request,
+      name: name(fields[0], 'exchange'),
+      ifUnused,
+    });
+  }),
+  EXCHANGE_LIST: request((session, request, fields) => {
+    const after = fields[0] === null || fields[0] === undefined ? null : name(fields[0], 'after');
+    const limit = whole(fields[1], 'limit', 1, LIMITS.pageMax);
+    submit(session, { type: 'exchange-list', session: session.number, request, after, limit });
+  }),
+  BIND: request((session, request, fields) => {
+    submit(session, { type: 'bind', session: session.number, request, binding: parseBinding(fields[0]) });
+  }),
+  UNBIND: request((session, request, fields) => {
+    submit(session, { type: 'unbind', session: session.number, request, binding: parseBinding(fields[0]) });
+  }),
+  BINDING_LIST: request((session, request, fields) => {
+    submit(session, {
+      type: 'binding-list',
+      session: session.number,
+      request,
+      exchange: name(fields[0], 'exchange'),
+      after: fields[1] === null || fields[1] === undefined ? 0 : whole(fields[1], 'after', 0, Number.MAX_SAFE_INTEGER),
+      limit: whole(fields[2], 'limit', 1, LIMITS.pageMax),
     });
   }),
   TOKEN_CREATE: request(tokenCreate),

@@ -20,16 +20,20 @@ function refusedTargets(session: Session, batch: PublishBatch): RefusedPublish |
   const declares = (batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0;
   let refused: Set<number> | null = null;
   let error: LovageError | null = null;
-  for (const [index, name] of batch.targets.entries()) {
+  for (const [t, target] of batch.targets.entries()) {
+    // Who publishes to an exchange needs the right to that; the default exchange leads to the queue itself.
+    const exchange = batch.exchanges[t] ?? null;
+    const isQueue = exchange === null || exchange === '';
+    const name = isQueue ? target : exchange;
     const right = !identity.may('write', name)
       ? 'write'
-      : declares && !session.hasQueue(name) && !identity.may('configure', name)
+      : declares && isQueue && !session.hasQueue(name) && !identity.may('configure', name)
         ? 'configure'
         : null;
     if (right === null) continue;
     error ??= identity.forbidden(right, name, 'PUBLISH');
     refused ??= new Set();
-    refused.add(index);
+    refused.add(t);
   }
   return refused === null ? null : { code: 'FORBIDDEN', message: error!.message, targets: refused };
 }

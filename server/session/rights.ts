@@ -53,6 +53,12 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   QUEUE_INSPECT: { need: 'view' },
   QUEUE_LIST: { need: 'view' },
   GOODBYE: null,
+  EXCHANGE_DECLARE: { need: 'configure', names: first },
+  EXCHANGE_DELETE: { need: 'configure', names: first },
+  EXCHANGE_LIST: { need: 'view' },
+  BIND: { need: 'configure', names: endsOf },
+  UNBIND: { need: 'configure', names: endsOf },
+  BINDING_LIST: { need: 'view' },
   TOKEN_CREATE: { need: 'admin', target: ([options]) => (options as { readonly name?: unknown } | null)?.name },
   TOKEN_LIST: { need: 'admin', isLook: true },
   TOKEN_REVOKE: { need: 'admin', target: ([id]) => id },
@@ -80,4 +86,10 @@ export function assertAllowed(session: Session, op: ClientOp, request: number, f
 function queuesOf(options: unknown): readonly unknown[] {
   const { queues } = (options ?? {}) as { readonly queues?: unknown };
   return Array.isArray(queues) ? queues : [];
+}
+
+/** The exchange of a binding, and where it leads. */
+function endsOf([binding]: Fields): readonly unknown[] {
+  const { exchange, queue, toExchange } = (binding ?? {}) as Readonly<Record<string, unknown>>;
+  return [exchange, queue ?? toExchange];
 }

@@ -117,6 +117,37 @@ describe('segments', () => {
   });
 });
 
+describe('copies of one message in several queues', () => {
+  test('are copied forward with their bytes once, those of them that live', async () => {
+    const store = await start();
+    const { harness, client, engine } = store;
+    client.ask(CLIENT_OPS.EXCHANGE_DECLARE, 'x', { type: 'fanout' });
+    client.declare('one', 'two', 'three');
+    for (const queue of ['one', 'two', 'three', 'gone']) client.ask(CLIENT_OPS.BIND, { exchange: 'x', queue });
+    await harness.turns();
+    client.publish([
+      { queue: 'gone', body: 'before' },
+      { queue: '', exchange: 'x', body: bodyOf(1) },
+      { queue: '', exchange: 'x', body: bodyOf(2) },
+    ]);
+    await harness.turns();
+    await fillTo(store, 8, 'gone');
+    await copied(harness);
+    const { table } = engine.state;
+    const places = new Map<string, number>();
+    table.forEach((slot) => {
+      expect(table.segment[slot]).toBeGreaterThan(1);
+      const place = `${table.segment[slot]} ${table.offset[slot]}`;
+      places.set(place, (places.get(place) ?? 0) + 1);
+    });
+    expect([...places.values()]).toEqual([3, 3]);
+    expect(liveBodies(store)).toEqual([...Array(3).fill(bodyOf(1)), ...Array(3).fill(bodyOf(2))]);
+    const [move] = harness.journal.recordsOf('move');
+    expect(move!.messages as unknown[]).toHaveLength(6);
+    expect((move!.body as Uint8Array).length).toBeLessThan(2 * BODY_BYTES + 100);
+  });
+});
+
 describe('what lives in the head segment', () => {
   test('is copied forward when most of the journal is dead, byte by byte, and the head goes', async () => {
     const store = await start();

@@ -1,5 +1,5 @@
 /** Records as bytes and back: of every type, from bytes that become something else, and as people read them. */
-import { encodeValue, parseNamespaceSettings, parseQueueSettings } from '@lovage/protocol';
+import { decodeValue, encodeValue, parseNamespaceSettings, parseQueueSettings } from '@lovage/protocol';
 import { describe, expect, test } from 'vitest';
 import {
   describeRecord,
@@ -63,6 +63,22 @@ const CHECKPOINT: CheckpointRecord = {
   ],
   sessions: [{ type: 'session', session: 3, key: 'key', namespace: 'other', producer: null }],
   producers: [{ namespace: 'default', name: 'p', lastSeq: 9, confirmedSeq: 4, usedMs: 5_000, ranges: [5, 5, 100] }],
+  exchanges: [
+    { namespace: 'default', name: 'x', kind: 'topic', alternate: 'y' },
+    { namespace: 'other', name: 'x', kind: 'headers', alternate: null },
+  ],
+  bindings: [
+    { namespace: 'default', exchange: 'x', to: 'queue', name: 'a', key: 'a.#', headers: null, match: null },
+    {
+      namespace: 'other',
+      exchange: 'x',
+      to: 'exchange',
+      name: 'z',
+      key: '',
+      headers: { a: 1.5, b: true, c: 'd' },
+      match: 'any',
+    },
+  ],
   tokens: [TOKEN, { ...TOKEN, id: 'x', namespace: null, expiresAt: null }],
   namespaces: [NAMESPACE],
 };
@@ -91,6 +107,10 @@ const RECORDS: readonly Bodiless[] = [
   { type: 'transfer', timeMs: 1_000, reason: 'redriven', entries: [17, 0, 0] },
   { type: 'token', token: TOKEN },
   { type: 'token-revoke', id: TOKEN.id },
+  { type: 'exchange', ...CHECKPOINT.exchanges[0]! },
+  { type: 'exchange-delete', namespace: 'default', name: 'x' },
+  { type: 'bind', ...CHECKPOINT.bindings[0]! },
+  { type: 'unbind', ...CHECKPOINT.bindings[1]! },
   NAMESPACE,
   { type: 'namespace-delete', name: 'team' },
   CHECKPOINT,
@@ -115,6 +135,7 @@ const PUBLISH: PublishRecord = {
   producer: 'p',
   exceptions: [1, 0],
   batch,
+  routes: null,
   segment: 3,
   offset: 500,
 };
@@ -179,6 +200,27 @@ describe('record codec', () => {
     expect(record).toMatchObject({ ...PUBLISH, batch: { count: 2, firstSeq: 4, targets: ['a', 'b'] } });
     expect([...record.batch.priority.slice(0, 2)]).toEqual([9, -1]);
     expect(payloadOf(record.batch, 1)).toEqual(payloadOf(batch, 1));
+  });
+
+  test('reads back where the messages of a publish went', () => {
+    const routed = publishBatch({ firstSeq: 4, messages: [{ exchange: 'x', queue: 'key' }, { queue: 'b' }] });
+    for (const listOf of [null, [2, 1]]) {
+      const routes = { lists: [[4, 0, 70_000], [1], []], listOf };
+      const head = encodePublishHead({ ...PUBLISH, batch: routed, routes });
+      const replayedRouted = { ...replayedPublish(), head, body: routed.bytes.slice() };
+      const record = new RecordReader().read(replayedRouted) as PublishRecord;
+      expect(record.routes).toEqual(routes);
+      expect(record.batch).toMatchObject({ targets: ['key', 'b'], exchanges: ['x', null] });
+      expect(describeRecord(replayedRouted)).toMatchObject({ targets: [['x', 'key'], 'b'], routes });
+    }
+  });
+
+  test('reads a checkpoint and a publish of a version that knew no exchanges', () => {
+    const before = { ...CHECKPOINT, exchanges: [], bindings: [] };
+    expect(new RecordReader().read(replayed(before))).toEqual(before);
+    const { routes: _, ...plain } = PUBLISH;
+    expect(decodeValue(encodePublishHead(PUBLISH))).toHaveLength(5);
+    expect(new RecordReader().read(replayedPublish())).toMatchObject({ ...plain, batch: { count: 2 }, routes: null });
   });
 
   test('reads a publish that is larger than what clients may send today', () => {

@@ -117,3 +117,41 @@ describe('a token', () => {
     }
   });
 });
+
+test('exchanges are made, bound, published to, listed, unbound and deleted', async () => {
+  expect(await printed('exchanges list')).toBe('No exchanges\n');
+  expect(await printed('exchanges declare x --type headers')).toBe('Exchange x is made\n');
+  expect(await json('exchanges declare y --type direct --alternate x')).toEqual({
+    exchange: 'y',
+    created: true,
+    type: 'direct',
+    alternate: 'x',
+  });
+  expect(await failure('exchanges declare y --type topic')).toMatch(/^EXCHANGE_MISMATCH: /);
+  await printed('queues declare routed');
+  expect(await printed('exchanges bind x --queue routed --header kind=a --match any')).toBe(
+    'The binding of x is made\n',
+  );
+  expect(await json('exchanges bind y --to-exchange x --key k')).toEqual({ exchange: 'y', created: true });
+  expect(await failure('exchanges bind x --to-exchange y --header a=b')).toMatch(/^BINDING_CYCLE: .*"x" -> "y" -> "x"/);
+  expect(await printed('exchanges bindings x')).toBe('to      when\nrouted  any of {"kind":"a"}\n');
+  expect(await printed('exchanges bindings y')).toBe('to          when\nexchange x  k\n');
+  expect(await printed('publish --exchange y --key k --header kind=a one two')).toMatch(
+    /^Published 2 messages to exchange y \(ids \d+-\d+\)\n$/,
+  );
+  expect(await printed('publish --exchange y nobody')).toBe(
+    'Published 1 message to exchange y, 1 of them to no queue\n',
+  );
+  expect(await failure('publish --exchange y --mandatory nobody')).toMatch(/^UNROUTABLE: /);
+  const lines = (await printed('exchanges list --json')).trim().split('\n');
+  expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+    { name: 'x', type: 'headers', bindings: 1, totals: { published: 0 } },
+    { name: 'y', alternate: 'x', bindings: 1, totals: { published: 4, unrouted: 2 } },
+  ]);
+  expect(await failure('exchanges delete x --if-unused')).toMatch(/^EXCHANGE_IN_USE: /);
+  expect(await printed('exchanges unbind y --to-exchange x --key k')).toBe('The binding of y is removed\n');
+  expect(await printed('exchanges delete x')).toBe('Deleted x with 1 binding\n');
+  expect(await failure('exchanges bindings x')).toMatch(/^EXCHANGE_NOT_FOUND: /);
+  await printed('exchanges delete y');
+  expect(await printed('queues delete routed')).toBe('Deleted routed with 2 messages\n');
+});

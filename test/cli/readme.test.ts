@@ -51,6 +51,21 @@ describe('the first message', () => {
     }
   });
 
+  test('of the routing is what the command says', async () => {
+    const fresh = await BrokerProcess.start();
+    // The first message of the README was number 1.
+    await command(['publish', 'first', 'x', '--declare'], { variables: { LOVAGE_URL: fresh.url } });
+    const [, ...steps] = block('routing').split(/^\$ npx lovage /m);
+    expect(steps.length).toBeGreaterThan(7);
+    for (const step of steps) {
+      const end = step.indexOf('\n');
+      const { code, out, error } = await command(wordsOf(step.slice(0, end)), {
+        variables: { LOVAGE_URL: fresh.url },
+      });
+      expect([code, out, error], step).toEqual([0, step.slice(end + 1), '']);
+    }
+  });
+
   test('of the program goes through', async () => {
     // In the clone, where the README tells to save it: the package is found from there.
     const file = fileURLToPath(new URL(`.readme-program-${process.pid}.mjs`, ROOT));

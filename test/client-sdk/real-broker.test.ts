@@ -521,3 +521,96 @@ describe('at random', () => {
     await Promise.all([producer.close(), consumer.close()]);
   });
 });
+
+describe('exchanges', () => {
+  test('lead publishes to queues, and receipts and errors say where', async () => {
+    const { client } = await setting();
+    await client.queues.declare('a');
+    await client.queues.declare('b');
+    expect(await client.exchanges.declare('x', { type: 'topic' })).toEqual({
+      created: true,
+      type: 'topic',
+      alternate: null,
+    });
+    expect(await client.exchanges.bind({ exchange: 'x', queue: 'a', key: 'k.#' })).toEqual({ created: true });
+    expect(await client.exchanges.bind({ exchange: 'x', queue: 'b', key: '*' })).toEqual({ created: true });
+    const receipts = await Promise.all([
+      client.publish({ exchange: 'x', key: 'k' }, '1'),
+      client.publish('a', '2'),
+      client.publish({ exchange: 'x' }, '3'),
+      client.publish({ exchange: '', key: 'b' }, '4'),
+    ]);
+    expect(receipts.map(({ id }) => id)).toEqual([1, 3, 0, 4]);
+    const [first, second] = await client.publishMany({ exchange: 'x', key: 'k.l' }, [{ body: '5' }, { body: '6' }]);
+    expect([first!.id, second!.id]).toEqual([5, 6]);
+    const mandatory = client.publish({ exchange: 'x', key: 'no.way' }, '', { mandatory: true });
+    await expect(mandatory).rejects.toMatchObject({
+      code: 'UNROUTABLE',
+      details: { exchange: 'x', key: 'no.way' },
+    });
+    await expect(client.publish({ exchange: 'y' }, '')).rejects.toMatchObject({ code: 'EXCHANGE_NOT_FOUND' });
+    expect(await drain(client, 'a', 4)).toEqual(['1', '2', '5', '6']);
+    expect(await drain(client, 'b', 2)).toEqual(['1', '4']);
+  });
+
+  test('are told apart, listed page by page, unbound and deleted', async () => {
+    const { client } = await setting();
+    await client.queues.declare('q');
+    for (const name of ['x', 'y', 'z']) await client.exchanges.declare(name, { type: 'headers' });
+    await expect(client.exchanges.declare('x', { type: 'direct' })).rejects.toMatchObject({
+      code: 'EXCHANGE_MISMATCH',
+      details: { fields: ['type'] },
+    });
+    const page = await client.exchanges.list({ after: 'x', limit: 1 });
+    expect(page.map(({ name }) => name)).toEqual(['y']);
+    const binding = { exchange: 'x', queue: 'q', headers: { a: 1, b: true, c: 'd' }, match: 'any' } as const;
+    await client.exchanges.bind(binding);
+    await client.exchanges.bind({ exchange: 'x', toExchange: 'y', headers: {} });
+    await expect(client.exchanges.bind({ exchange: 'y', toExchange: 'x', headers: {} })).rejects.toMatchObject({
+      code: 'BINDING_CYCLE',
+      details: { cycle: ['y', 'x', 'y'] },
+    });
+    const [one] = await client.exchanges.bindings('x', { limit: 1 });
+    expect(one).toMatchObject({ ...binding, toExchange: null, key: '' });
+    expect(await client.exchanges.bindings('x', { after: one!.id })).toMatchObject([{ toExchange: 'y', match: 'all' }]);
+    expect(await client.exchanges.unbind({ ...binding, headers: { c: 'd', b: true, a: 1 } })).toEqual({
+      removed: true,
+    });
+    await expect(client.exchanges.delete('x', { ifUnused: true })).rejects.toMatchObject({ code: 'EXCHANGE_IN_USE' });
+    expect(await client.exchanges.delete('x')).toEqual({ bindings: 1 });
+    await expect(client.exchanges.bindings('x')).rejects.toMatchObject({ code: 'EXCHANGE_NOT_FOUND' });
+  });
+
+  test('are refused for what is out of range before anything is sent', async () => {
+    const { client } = await setting();
+    const wrong: readonly (readonly [field: string, attempt: () => Promise<unknown>])[] = [
+      ['key', () => client.publish({ exchange: 'x', key: 'k'.repeat(256) }, '')],
+      ['key', () => client.publish({ exchange: 'x', key: 5 as never }, '')],
+      ['exchange', () => client.publish({} as never, '')],
+      ['mandatory', () => client.publish('q', '', { mandatory: 1 as never })],
+      ['type', () => client.exchanges.declare('x', { type: 'any' as never })],
+      ['queue', () => client.exchanges.bind({ exchange: 'x' })],
+      ['match', () => client.exchanges.bind({ exchange: 'x', queue: 'q', match: 'one' as never })],
+    ];
+    for (const [field, attempt] of wrong)
+      await expect(attempt(), field).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', details: { field } });
+    await expect(client.publish({ exchange: 'a b' }, '')).rejects.toMatchObject({ code: 'INVALID_NAME' });
+  });
+
+  test('and copies outlive a broker that is killed while publishes are under way', async () => {
+    const all = await setting();
+    const { client } = all;
+    for (const queue of ['a', 'b']) await client.queues.declare(queue);
+    await client.exchanges.declare('x', { type: 'fanout' });
+    for (const queue of ['a', 'b']) await client.exchanges.bind({ exchange: 'x', queue });
+    const before = client.publishMany(
+      { exchange: 'x' },
+      texts(500).map((body) => ({ body })),
+    );
+    await crash(all);
+    const ids = (await before).map(({ id }) => id);
+    expect(new Set(ids).size).toBe(500);
+    expect((await drain(client, 'a', 500)).sort()).toEqual(texts(500).sort());
+    expect((await drain(client, 'b', 500)).sort()).toEqual(texts(500).sort());
+  });
+});

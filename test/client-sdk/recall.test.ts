@@ -72,7 +72,8 @@ describe('prefetch without hoarding', () => {
     const producer = await client(broker);
     await publish(producer, 'work', 150);
     const { seen, ends, handler } = slow();
-    await (await client(broker)).consume('work', handler, { prefetch: 100, concurrency: 1 });
+    const worker = await client(broker);
+    await worker.consume('work', handler, { prefetch: 100, concurrency: 1 });
     await eventually(
       () => broker.queue('work'),
       ({ ready, leased, started }) => ready === 50 && leased === 99 && started === 1,
@@ -84,6 +85,8 @@ describe('prefetch without hoarding', () => {
       ({ totals }) => totals.returned === 1 && totals.delivered === 101,
       'room for the urgent message',
     );
+    // The answer comes behind the delivery.
+    await worker.queues.inspect('work');
     ends[0]!.resolve();
     await eventually(
       () => seen.length,

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { Engine } from '../../server/engine/engine.js';
 import { STATE } from '../../server/engine/message-table.js';
+import { durableRouting } from './durable-state.js';
 import type { ModelMessage, ModelProducer, ModelQueue } from './model/entities.js';
 import type { ReferenceModel } from './reference-model.js';
 
@@ -19,6 +20,7 @@ export function compareLive(model: ReferenceModel, engine: Engine): void {
   compareMessages(model, engine);
   compareQueues(model, engine);
   compareSessions(model, engine);
+  compareExchanges(model, engine);
   assert.equal(engine.state.nextId, model.nextId, 'next id');
   assert.equal(engine.state.nextSession, model.nextSession, 'next session');
 }
@@ -82,6 +84,16 @@ function compareTokens(model: ReferenceModel, { state }: Engine): void {
   for (const token of model.tokens.values()) assert.equal(state.tokens.find(token.hash)?.id, token.id);
 }
 
+function compareExchanges({ exchanges: model }: ReferenceModel, engine: Engine): void {
+  const found = engine
+    .exchangeInfos(null, null, 1_000)
+    .map(({ namespace, name, totals }) => ({ namespace, name, totals }));
+  const expected = model.exchanges.map(({ namespace, name, totals }) => ({ namespace, name, totals }));
+  const text = (all: readonly unknown[]): string[] => all.map((one) => JSON.stringify(one)).sort();
+  assert.deepEqual(text(found), text(expected));
+  assert.equal(engine.state.bindings.size, model.bindings.length);
+}
+
 function compareSessions(model: ReferenceModel, { state }: Engine): void {
   assert.deepEqual([...state.sessions.keys()].sort(), [...model.sessions.keys()].sort());
   for (const expected of model.sessions.values()) {
@@ -137,6 +149,7 @@ export function compareReplayed(model: ReferenceModel, live: Engine, replayed: E
     compareDedup(queue, found.dedup, model.nowMs);
   }
   assert.equal(replayed.state.queuesByName.size, model.queues.size);
+  assert.deepEqual(durableRouting(replayed.state), durableRouting(live.state), 'exchanges and bindings after replay');
   const recorded = [...model.sessions.values()].filter((session) => session.isRecorded);
   assert.deepEqual(
     [...replayed.state.sessions.values()]

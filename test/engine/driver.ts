@@ -1,7 +1,8 @@
 /** An engine under a test's own hand: one call a command, effects by their type, and a clock that stands still. */
-import type { QueueSettings } from '@lovage/protocol';
+import type { ExchangeType, QueueSettings } from '@lovage/protocol';
 import type { Command, ConsumeCommand } from '../../server/engine/command.js';
 import { Engine } from '../../server/engine/engine.js';
+import type { BindingFacts } from '../../server/engine/exchange.js';
 import type { EngineOptions } from '../../server/engine/state.js';
 import { publishBatch, type TestFrame, type TestMessage } from './publish-batch.js';
 import { type Effect, Recorder, replayed, TestLog } from './recorder.js';
@@ -60,6 +61,16 @@ export class EngineDriver {
   /** Changes settings of a queue. */
   merge(session: number, name: string, settings: Partial<QueueSettings>): Effect[] {
     return this.apply({ type: 'declare', session, request: 1, name, settings, mode: 'merge' });
+  }
+
+  exchange(session: number, name: string, kind: ExchangeType, alternate: string | null = null): Effect[] {
+    return this.apply({ type: 'exchange-declare', session, request: 1, name, kind, alternate });
+  }
+
+  /** Binds a queue, or an exchange if `to` says so. */
+  bind(session: number, exchange: string, name: string, facts: Partial<BindingFacts> = {}): Effect[] {
+    const binding = { exchange, to: 'queue', name, key: '', headers: null, match: null, ...facts } as const;
+    return this.apply({ type: 'bind', session, request: 1, binding });
   }
 
   /** Publishes with the session's next numbers. */

@@ -5,6 +5,7 @@
 import type { DeadLetter, NamespaceSettings, QueueSettings } from '@lovage/protocol';
 import type { Token } from '../../server/engine/access.js';
 import type { Engine } from '../../server/engine/engine.js';
+import { factsOf } from '../../server/engine/exchange.js';
 import { STATE } from '../../server/engine/message-table.js';
 
 export interface DurableMessage {
@@ -41,6 +42,9 @@ export interface DurableState {
   /** By queue, and in a queue in the order in which they go out. */
   readonly messages: readonly DurableMessage[];
   readonly queues: readonly DurableQueue[];
+  readonly exchanges: readonly { readonly name: string; readonly type: string; readonly alternate: string | null }[];
+  /** Each as text, because their order is not kept. */
+  readonly bindings: readonly string[];
   /** Sessions that can be resumed after a restart. */
   readonly sessions: readonly { readonly number: number; readonly key: string; readonly producer: string | null }[];
   /** By id. */
@@ -71,11 +75,24 @@ export function durableState({ state }: Engine, nowMs = state.nowMs): DurableSta
   return {
     messages,
     queues: queues.sort((a, b) => a.index - b.index),
+    ...durableRouting(state),
     sessions: sessions.sort((a, b) => a.number - b.number),
     tokens: [...state.tokens].sort((a, b) => (a.id < b.id ? -1 : 1)),
     namespaces: [...state.queuesByName.spaces()]
       .map(({ namespace: name, settings }) => ({ name, settings }))
       .sort((a, b) => (a.name < b.name ? -1 : 1)),
+  };
+}
+
+/** Exchanges, and bindings as text; the order of neither is kept. */
+export function durableRouting(state: Engine['state']): Pick<DurableState, 'exchanges' | 'bindings'> {
+  return {
+    exchanges: [...state.exchanges.values()]
+      .map(({ namespace, name, type, alternate }) => ({ name: `${namespace} ${name}`, type, alternate }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1)),
+    bindings: [...state.bindings]
+      .map((binding) => `${binding.from.namespace} ${JSON.stringify(factsOf(binding))}`)
+      .sort(),
   };
 }
 

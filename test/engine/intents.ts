@@ -3,6 +3,12 @@ import type { Role } from '@lovage/protocol';
 import fc from 'fast-check';
 
 export const QUEUES = ['q0', 'q1', 'q2', 'q3'] as const;
+/** The last name is the default exchange, which cannot be declared. */
+export const EXCHANGES = ['e0', 'e1', 'e2', 'e3', ''] as const;
+/** Routing keys first, then patterns, of which the last is none. */
+export const KEYS = ['', 'a', 'b', 'a.b', 'a.b.b', 'q1', '*', '#', 'a.*', '#.b', '*.b', '#.#.b', '**'] as const;
+export const HEADERS = [undefined, {}, { a: 1 }, { a: 1, b: 'x' }, { a: '1' }, { b: 'x', c: true }] as const;
+const ROUTING_KEYS = 6;
 
 export interface MessageIntent {
   readonly queue: number;
@@ -11,6 +17,20 @@ export interface MessageIntent {
   readonly expiresInMs: number;
   readonly key: number;
   readonly bytes: number;
+  /** Index of an exchange; without it the message is for the queue. */
+  readonly exchange?: number | undefined;
+  readonly routingKey?: number | undefined;
+  readonly headers?: number | undefined;
+}
+
+/** What a binding says, by indexes; `to` counts queues first. */
+export interface BindingIntent {
+  readonly session: number;
+  readonly exchange: number;
+  readonly to: number;
+  readonly bindingKey: number;
+  readonly headers: number;
+  readonly any: boolean;
 }
 
 export type Intent =
@@ -43,6 +63,7 @@ export type Intent =
       readonly tooLarge: boolean;
       /** Refused at the door: 0 nothing, 1 what goes to the first queue, 2 all of it. */
       readonly refused: number;
+      readonly mandatory?: boolean;
     }
   | {
       readonly type: 'consume';
@@ -91,6 +112,17 @@ export type Intent =
   | { readonly type: 'namespaces' | 'deleteNamespace'; readonly session: number; readonly inOther: boolean }
   | { readonly type: 'advance' | 'late'; readonly ms: number }
   | { readonly type: 'full'; readonly isFull: boolean }
+  | {
+      readonly type: 'exchange';
+      readonly session: number;
+      readonly exchange: number;
+      readonly kind: number;
+      /** -1 for none. */
+      readonly alternate: number;
+    }
+  | { readonly type: 'exchangeDelete'; readonly session: number; readonly exchange: number; readonly ifUnused: boolean }
+  | ({ readonly type: 'bind' | 'unbind' } & BindingIntent)
+  | { readonly type: 'exchanges'; readonly session: number; readonly exchange: number }
   | { readonly type: 'roll' | 'copy' | 'reclaim' | 'crash' };
 
 const session = fc.nat(5);
@@ -104,6 +136,9 @@ const message = fc.record({
   expiresInMs: fc.constantFrom(0, 0, 0, 0, 7, 60, 2_000),
   key: fc.constantFrom(-1, -1, -1, 0, 1, 2),
   bytes: fc.nat(40),
+  exchange: fc.constantFrom(undefined, undefined, undefined, undefined, 0, 1, 2, 3, 4),
+  routingKey: fc.nat(ROUTING_KEYS - 1),
+  headers: fc.nat(HEADERS.length - 1),
 });
 
 const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
@@ -137,6 +172,7 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       confirm: fc.boolean(),
       tooLarge: fc.nat(20).map((n) => n === 0),
       refused: fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 0, 1, 2),
+      mandatory: fc.boolean(),
     }),
   ],
   [
@@ -169,6 +205,33 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       delayMs: fc.constantFrom(-1, -1, 0, 0, 20),
     }),
   ],
+  [
+    4,
+    fc.record({
+      type: fc.constant('exchange' as const),
+      session,
+      exchange: fc.nat(3),
+      kind: fc.nat(3),
+      alternate: fc.constantFrom(-1, -1, 0, 1, 2, 3),
+    }),
+  ],
+  [
+    1,
+    fc.record({ type: fc.constant('exchangeDelete' as const), session, exchange: fc.nat(3), ifUnused: fc.boolean() }),
+  ],
+  [
+    9,
+    fc.record({
+      type: fc.constantFrom('bind', 'bind', 'bind', 'unbind'),
+      session,
+      exchange: fc.nat(3),
+      to: fc.nat(7),
+      bindingKey: fc.nat(KEYS.length - 1),
+      headers: fc.nat(HEADERS.length - 1),
+      any: fc.boolean(),
+    }),
+  ],
+  [1, fc.record({ type: fc.constant('exchanges' as const), session, exchange: fc.nat(3) })],
   [4, fc.record({ type: fc.constant('drained' as const), session, share: fc.constantFrom(0.3, 1) })],
   [
     9,

@@ -1,8 +1,11 @@
 /** PUBLISH frames for the engine: written and scanned by the real codec. */
-import { FrameReader, FrameWriter, PublishBatch, PublishFrameWriter } from '@lovage/protocol';
+import { encodeValue, FrameReader, FrameWriter, PublishBatch, PublishFrameWriter } from '@lovage/protocol';
 
 export interface TestMessage {
+  /** Name of a queue; the routing key when `exchange` is given. */
   readonly queue: string;
+  readonly exchange?: string | undefined;
+  readonly headers?: Readonly<Record<string, unknown>> | undefined;
   /** -1 for the queue's default. */
   readonly priority?: number;
   readonly delayMs?: number;
@@ -24,13 +27,13 @@ export function publishBatch(frame: TestFrame): PublishBatch {
   writer.begin(frame.firstSeq, frame.flags ?? 0);
   for (const message of frame.messages) {
     writer.add({
-      target: message.queue,
+      target: message.exchange === undefined ? message.queue : [message.exchange, message.queue],
       priority: message.priority ?? -1,
       delayMs: message.delayMs ?? 0,
       expiresInMs: message.expiresInMs ?? 0,
       dedupKey: message.dedupKey ?? null,
       contentType: null,
-      headers: null,
+      headers: message.headers === undefined ? null : encodeValue(message.headers),
       body: message.body ?? '',
     });
   }

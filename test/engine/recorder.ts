@@ -144,7 +144,7 @@ export class Recorder implements EffectSink {
 
   confirm(session: number, firstSeq: number, count: number, firstId: number, isMemory: boolean): void {
     for (let i = 0; i < count; i++)
-      this.effects.push({ type: 'confirm', session, seq: firstSeq + i, id: firstId + i, isMemory });
+      this.effects.push({ type: 'confirm', session, seq: firstSeq + i, id: firstId === 0 ? 0 : firstId + i, isMemory });
   }
 
   duplicate(session: number, seq: number, id: number, isMemory: boolean): void {

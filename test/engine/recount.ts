@@ -1,6 +1,7 @@
 /** The engine's books, added up again from its columns: every counter, list, heap, timer and reference must agree. */
 import assert from 'node:assert/strict';
 import type { Engine } from '../../server/engine/engine.js';
+import { Exchange } from '../../server/engine/exchange.js';
 import { STATE } from '../../server/engine/message-table.js';
 import type { Queue } from '../../server/engine/queue.js';
 
@@ -53,6 +54,29 @@ export function recount(engine: Engine): void {
   );
   recountSpaces(engine);
   recountLeases(engine);
+  recountBindings(engine);
+}
+
+/** A binding is known at both of its ends, and nothing else is. */
+function recountBindings({ state }: Engine): void {
+  let count = 0;
+  for (const exchange of state.exchanges.values()) {
+    const exchangesTo = new Map<unknown, number>();
+    for (const binding of exchange.bindings.values()) {
+      count++;
+      const { from, to } = binding;
+      assert.equal(from, exchange, 'a binding leads from its exchange');
+      assert.ok(state.bindings.has(binding) && to.incoming!.has(binding), 'a binding is known where it leads');
+      if (to instanceof Exchange) exchangesTo.set(to, (exchangesTo.get(to) ?? 0) + 1);
+      const there = to instanceof Exchange ? state.exchange(to.namespace, to.name) : state.queue(to.namespace, to.name);
+      assert.equal(there, to, 'a binding leads to what is there');
+    }
+    assert.deepEqual(exchange.exchangesTo, exchangesTo);
+  }
+  assert.equal(state.bindings.size, count, 'each binding is in one exchange');
+  const ends = [...state.exchanges.values(), ...state.queuesByName.values()];
+  const incoming = ends.reduce((sum, end) => sum + (end.incoming?.size ?? 0), 0);
+  assert.equal(incoming, count, 'each binding leads to one end');
 }
 
 /** What the namespaces amount to is the sum of their queues. */

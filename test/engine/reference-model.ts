@@ -11,6 +11,7 @@ import { noTotals } from '../../server/engine/queue.js';
 import type { EngineOptions, EngineState } from '../../server/engine/state.js';
 import { sorted, spread } from './model/answers.js';
 import type { CommandOf, ModelQueue } from './model/entities.js';
+import { ModelExchanges } from './model/exchanges.js';
 import { ModelFlow } from './model/flow.js';
 import { ModelMessages } from './model/messages.js';
 import { isFullOfQueues, ModelNamespaces } from './model/namespaces.js';
@@ -31,6 +32,7 @@ export class ReferenceModel extends ModelState {
   readonly #sessions = new ModelSessions(this, this.#messages, this.#flow);
   readonly #settling = new ModelSettling(this, this.#messages, this.#flow);
   readonly #publishing = new ModelPublishing(this, this.#messages, this.#flow);
+  readonly #exchanges = new ModelExchanges(this);
   readonly #tokens = new ModelTokens(this);
   readonly #namespaces = new ModelNamespaces(this, this.#queues);
   readonly #handlers: Handlers;
@@ -77,6 +79,7 @@ export class ReferenceModel extends ModelState {
       else this.sessions.delete(session.number);
     }
     for (const queue of this.queues.values()) this.#restart(queue, engine);
+    for (const { totals } of this.exchanges.exchanges) Object.assign(totals, { published: 0, unrouted: 0 });
     for (const producer of this.producers.values())
       for (const [seq, taken] of [...producer.taken]) if (taken.isMemory) producer.taken.delete(seq);
     this.sweeps = [];
@@ -158,6 +161,7 @@ export class ReferenceModel extends ModelState {
   #table(): Handlers {
     const sessions = this.#sessions;
     const queues = this.#queues;
+    const exchange = (command: Parameters<ModelExchanges['apply']>[0]): void => this.#exchanges.apply(command);
     const settle = (command: Parameters<ModelSettling['settle']>[0]): void => this.#settling.settle(command);
     return {
       open: (command) => sessions.open(command),
@@ -179,6 +183,12 @@ export class ReferenceModel extends ModelState {
       resume: (command) => queues.pause(command, false),
       inspect: (command) => queues.inspect(command),
       list: (command) => queues.list(command),
+      'exchange-declare': exchange,
+      'exchange-delete': exchange,
+      'exchange-list': exchange,
+      bind: exchange,
+      unbind: exchange,
+      'binding-list': exchange,
       'token-create': (command) => this.#tokens.create(command),
       'token-list': (command) => this.#tokens.list(command),
       'token-revoke': (command) => this.#tokens.revoke(command),

@@ -3,14 +3,20 @@
  * state and the books, feeds a second engine with the records that were written, and compares that one, too (promise P10).
  */
 import assert from 'node:assert/strict';
-import { PUBLISH_FLAGS, parseNamespaceSettings, parseTokenOptions, type QueueSettings } from '@lovage/protocol';
+import {
+  EXCHANGE_TYPES,
+  PUBLISH_FLAGS,
+  parseNamespaceSettings,
+  parseTokenOptions,
+  type QueueSettings,
+} from '@lovage/protocol';
 import { RecordReader } from '../../server/broker/record-codec.js';
 import type { Command } from '../../server/engine/command.js';
 import { Engine } from '../../server/engine/engine.js';
 import type { MovedMessage } from '../../server/engine/record.js';
 import { ENGINE_DEFAULTS, type EngineOptions } from '../../server/engine/state.js';
 import { compareLive, compareReplayed } from './compare.js';
-import { type Intent, type MessageIntent, QUEUES } from './intents.js';
+import { EXCHANGES, HEADERS, type Intent, KEYS, type MessageIntent, QUEUES } from './intents.js';
 import type { ModelSession } from './model/entities.js';
 import { publishBatch, type TestMessage } from './publish-batch.js';
 import { type Delivered, Recorder, replayed, TestLog } from './recorder.js';
@@ -19,7 +25,14 @@ import { ReferenceModel } from './reference-model.js';
 
 type IntentOf<T extends Intent['type']> = Extract<Intent, { type: T }>;
 
-export const WORLD_OPTIONS: EngineOptions = { ...ENGINE_DEFAULTS, messagesMax: 48, queuesMax: 5, graceMs: 100 };
+export const WORLD_OPTIONS: EngineOptions = {
+  ...ENGINE_DEFAULTS,
+  messagesMax: 48,
+  queuesMax: 5,
+  exchangesMax: 5,
+  bindingsMax: 12,
+  graceMs: 100,
+};
 
 const PRODUCERS = [null, 'p1', 'p2'] as const;
 const SETTINGS: readonly Partial<QueueSettings>[] = [
@@ -84,6 +97,7 @@ export class World {
     this.options = options;
     this.model = new ReferenceModel(options);
     this.model.engineHas = (namespace, name) => this.engine.state.queue(namespace, name) !== null;
+    this.model.indexOf = ({ namespace, name }) => this.engine.state.queue(namespace, name)!.index;
     this.engine = new Engine(options);
     this.#follower = new Engine(options);
     this.#sink = new Recorder(this.log, () => this.engine);
@@ -245,6 +259,65 @@ export class World {
     });
   }
 
+  exchange({ session, exchange, kind, alternate }: IntentOf<'exchange'>): void {
+    this.#with(session, ({ number }) =>
+      this.apply({
+        type: 'exchange-declare',
+        session: number,
+        request: this.#requests++,
+        name: EXCHANGES[exchange]!,
+        kind: EXCHANGE_TYPES[kind]!,
+        alternate: alternate < 0 ? null : EXCHANGES[alternate]!,
+      }),
+    );
+  }
+
+  exchangeDelete({ session, exchange, ifUnused }: IntentOf<'exchangeDelete'>): void {
+    const name = EXCHANGES[exchange]!;
+    this.#with(session, ({ number }) =>
+      this.apply({ type: 'exchange-delete', session: number, request: this.#requests++, name, ifUnused }),
+    );
+  }
+
+  bind({ type, session, exchange, to, bindingKey, headers, any }: IntentOf<'bind'>): void {
+    const isToQueue = to < QUEUES.length;
+    this.#with(session, ({ number }) =>
+      this.apply({
+        type,
+        session: number,
+        request: this.#requests++,
+        binding: {
+          exchange: EXCHANGES[exchange]!,
+          to: isToQueue ? 'queue' : 'exchange',
+          name: isToQueue ? QUEUES[to]! : EXCHANGES[to - QUEUES.length]!,
+          key: KEYS[bindingKey]!,
+          headers: HEADERS[headers] ?? null,
+          match: HEADERS[headers] === undefined ? null : any ? 'any' : 'all',
+        },
+      }),
+    );
+  }
+
+  unbind(intent: IntentOf<'unbind'>): void {
+    this.bind(intent);
+  }
+
+  exchanges({ session, exchange }: IntentOf<'exchanges'>): void {
+    const after = exchange === 0 ? null : EXCHANGES[exchange - 1]!;
+    const name = EXCHANGES[exchange]!;
+    this.#with(session, ({ number }) => {
+      this.apply({ type: 'exchange-list', session: number, request: this.#requests++, after, limit: 2 });
+      this.apply({
+        type: 'binding-list',
+        session: number,
+        request: this.#requests++,
+        exchange: name,
+        after: 0,
+        limit: 100,
+      });
+    });
+  }
+
   publish(intent: IntentOf<'publish'>): void {
     this.#with(intent.session, (session) => {
       const name = session.producer === null ? `#${session.number}` : `${session.namespace} ${session.producer}`;
@@ -254,7 +327,10 @@ export class World {
       const batch = publishBatch({
         firstSeq,
         confirmedSeq: intent.confirm ? firstSeq - 1 : confirmed,
-        flags: (intent.memory ? PUBLISH_FLAGS.MEMORY : 0) | (intent.autoDeclare ? PUBLISH_FLAGS.AUTO_DECLARE : 0),
+        flags:
+          (intent.memory ? PUBLISH_FLAGS.MEMORY : 0) |
+          (intent.autoDeclare ? PUBLISH_FLAGS.AUTO_DECLARE : 0) |
+          (intent.mandatory ? PUBLISH_FLAGS.MANDATORY : 0),
         bodyBytesMax: intent.tooLarge ? 10 : 1_000,
         messages: intent.messages.map((message) => this.#message(session, message, intent.memory)),
       });
@@ -413,12 +489,17 @@ export class World {
     const messages: MovedMessage[] = [];
     const bodies: Uint8Array[] = [];
     let offset = 0;
+    const written = new Map<number, number>();
     this.engine.state.table.forEach((slot) => {
       const { table } = this.engine.state;
       if (table.isMemory(slot) || table.segment[slot] !== firstSegment) return;
       const message = this.engine.movable(table.id[slot]!, firstSegment, table.offset[slot]!);
       if (message === null) return;
-      messages.push({ ...message, offset });
+      // Copies of one message keep sharing its bytes.
+      const at = written.get(table.offset[slot]!) ?? offset;
+      messages.push({ ...message, offset: at });
+      if (at < offset) return;
+      written.set(table.offset[slot]!, offset);
       bodies.push(this.log.read(firstSegment, table.offset[slot]!, message.length));
       offset += message.length;
     });
@@ -473,9 +554,13 @@ export class World {
   #message(session: ModelSession, intent: MessageIntent, isMemory: boolean): TestMessage {
     const queue = QUEUES[intent.queue]!;
     // A key of a message in memory could push out one that is in the journal, and after a restart that one would be known again.
-    const keysMax = this.model.queue(session.namespace, queue)?.settings.dedupKeysMax ?? 100;
+    const keysMax =
+      intent.exchange === undefined ? (this.model.queue(session.namespace, queue)?.settings.dedupKeysMax ?? 100) : 2;
+    const { exchange, routingKey, headers } = intent;
     return {
-      queue,
+      queue: exchange === undefined ? queue : KEYS[routingKey ?? 0]!,
+      exchange: exchange === undefined ? undefined : EXCHANGES[exchange],
+      headers: HEADERS[headers ?? 0],
       priority: intent.priority,
       delayMs: intent.delayMs,
       expiresInMs: intent.expiresInMs,

@@ -51,6 +51,46 @@ describe('overview', () => {
   });
 });
 
+describe('exchanges and bindings', () => {
+  const exchange = (name: string, namespace = 'default') =>
+    ({ name, namespace, type: 'topic', alternate: null, bindings: 0, totals: { published: 0, unrouted: 0 } }) as const;
+  const binding = (id: number, from: string, namespace = 'default') =>
+    ({ id, namespace, exchange: from, queue: 'q', toExchange: null, key: '#', headers: null, match: null }) as const;
+
+  beforeEach(() => {
+    view.exchangeList = [exchange('x'), exchange('y'), exchange('z', 'other')];
+    view.bindingList = [binding(1, 'x'), binding(4, 'y'), binding(5, 'x'), binding(6, 'z', 'other')];
+  });
+
+  test('are listed page by page', async () => {
+    const first = (await get('/api/v1/exchanges?limit=2')).json();
+    // The last name waits for the next page, which other namespaces may share it on.
+    expect(first).toEqual({ exchanges: [exchange('x')], next: 'x' });
+    expect((await get('/api/v1/exchanges?namespace=default&after=x')).json()).toEqual({
+      exchanges: [exchange('y')],
+      next: null,
+    });
+    const bindings = (await get('/api/v1/bindings?limit=3')).json();
+    expect(bindings).toEqual({ bindings: view.bindingList.slice(0, 3), next: 5 });
+    expect((await get('/api/v1/bindings?after=5&limit=3')).json()).toEqual({
+      bindings: view.bindingList.slice(3),
+      next: null,
+    });
+  });
+
+  test('are found by namespace and exchange', async () => {
+    const found = (await get('/api/v1/bindings?namespace=default&exchange=x')).json();
+    expect(found).toEqual({ bindings: [binding(1, 'x'), binding(5, 'x')], next: null });
+  });
+
+  test('are not told for fields that are wrong, nor before they are known', async () => {
+    for (const url of ['/api/v1/bindings?after=-1', '/api/v1/exchanges?exchange=x', '/api/v1/bindings?limit=0'])
+      expect((await get(url)).json().error.code, url).toBe('INVALID_ARGUMENT');
+    view.isReady = false;
+    for (const url of ['/api/v1/bindings', '/api/v1/exchanges']) expect((await get(url)).statusCode).toBe(503);
+  });
+});
+
 describe('queues', () => {
   beforeEach(() => {
     view.list = ['a', 'b', 'c', 'images/resize'].map((name, i) => queueInfo(name, i));

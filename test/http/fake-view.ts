@@ -1,5 +1,5 @@
 /** A broker view whose numbers a test sets as it likes. */
-import { defaultQueueSettings, type QueueInfo } from '@lovage/protocol';
+import { type BindingInfo, defaultQueueSettings, type ExchangeInfo, type QueueInfo } from '@lovage/protocol';
 import type { BrokerView, Overview } from '../../server/broker/view.js';
 import { noTotals } from '../../server/engine/queue.js';
 
@@ -8,6 +8,8 @@ export class FakeView implements BrokerView {
   isStopping = false;
   recoveredShare = 1;
   list: QueueInfo[] = [];
+  exchangeList: ExchangeInfo[] = [];
+  bindingList: BindingInfo[] = [];
   queueCount: number | null = null;
   messages = { ready: 7, delayed: 5, leased: 3, started: 2 };
   observe: (ms: number) => void = () => undefined;
@@ -58,6 +60,21 @@ export class FakeView implements BrokerView {
 
   queue(namespace: string, name: string): QueueInfo | null {
     return this.list.find((queue) => queue.namespace === namespace && queue.name === name) ?? null;
+  }
+
+  exchanges(namespace: string | null, after: string | null, limit: number): ExchangeInfo[] {
+    return this.exchangeList
+      .filter(
+        (found) => (namespace === null || found.namespace === namespace) && (after === null || found.name > after),
+      )
+      .slice(0, limit);
+  }
+
+  bindings(namespace: string | null, exchange: string | null, after: number, limit: number): BindingInfo[] {
+    return this.bindingList
+      .filter((found) => namespace === null || found.namespace === namespace)
+      .filter((found) => (exchange === null || found.exchange === exchange) && found.id > after)
+      .slice(0, limit);
   }
 
   onSync(observe: (ms: number) => void): void {

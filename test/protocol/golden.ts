@@ -11,6 +11,7 @@ import {
   FrameWriter,
   PublishBatch,
   PublishFrameWriter,
+  type RouteTarget,
   readDeliver,
   SERVER_OPS,
   SettleFrame,
@@ -91,7 +92,7 @@ function encodePublish(frame: unknown[]): Uint8Array {
     number,
     number,
     WireMessage[],
-    string[],
+    (string | RouteTarget)[],
   ];
   const writer = new PublishFrameWriter(new FrameWriter(16));
   writer.begin(firstSeq, flags);

@@ -396,3 +396,60 @@ describe('round trips', () => {
     );
   });
 });
+
+describe('PUBLISH to exchanges', () => {
+  const write = (...messages: Partial<MessageFields>[]): Uint8Array => {
+    const writer = new PublishFrameWriter(new FrameWriter(16));
+    writer.begin(1, PUBLISH_FLAGS.MANDATORY);
+    for (const message of messages) writer.add({ ...PLAIN, ...message });
+    return writer.finish(0);
+  };
+
+  test('names exchange and routing key, each pair once', () => {
+    const batch = scan(
+      write({ target: ['x', 'a.b'] }, { target: 'sms' }, { target: ['x', 'a.b'] }, { target: ['', 'a b'] }),
+    );
+    expect(batch.targets).toEqual(['a.b', 'sms', 'a b']);
+    expect(batch.exchanges).toEqual(['x', null, '']);
+    expect([...batch.target.slice(0, 4)]).toEqual([0, 1, 0, 2]);
+    expect(batch.flags).toBe(4);
+  });
+
+  test('has no exchanges when all targets are queues, also after a frame that had', () => {
+    const batch = scan(write({ target: ['x', ''] }));
+    scan(write({ target: 'sms' }), batch);
+    expect([batch.targets, batch.exchanges]).toEqual([['sms'], []]);
+  });
+
+  test('decodes the headers of one message', () => {
+    const headers = encodeValue({ kind: 'a', level: 3 });
+    const batch = scan(
+      write({ target: ['x', ''], headers, contentType: 'text/plain' }, { headers }, { contentType: 'a' }, {}),
+    );
+    expect([0, 1, 2, 3].map((i) => batch.headersOf(i))).toEqual([
+      { kind: 'a', level: 3 },
+      { kind: 'a', level: 3 },
+      null,
+      null,
+    ]);
+  });
+
+  test('with a name or key that cannot be is refused by the writer, and by the reader for the message', () => {
+    expectCode('INVALID_NAME', () => write({ target: ['a b', ''] }));
+    expectCode('INVALID_ARGUMENT', () => write({ target: ['x', 'k'.repeat(256)] }));
+    expectCode('INVALID_ARGUMENT', () => write({ target: ['x', '\u20ac'.repeat(86)] }));
+    const targets = (hexOfTargets: string): PublishBatch['problem'] =>
+      scan(frameOf(messageOf({}), { targets: hexOfTargets })).problem;
+    expect(targets('91 92 a3612062 a0')).toEqual({ code: 'INVALID_NAME', field: 'exchange', index: 0 });
+    expect(targets(`91 92 a178 da0100 ${'6b'.repeat(256)}`)).toEqual({
+      code: 'INVALID_ARGUMENT',
+      field: 'key',
+      index: 0,
+    });
+    expect(targets('91 92 a178 a16b')).toBeNull();
+    // Fields that a later version may add.
+    expect(targets('91 94 a178 a16b c0 9101')).toBeNull();
+    for (const wrong of ['91 91 a178', '91 90', '91 92 c0 a0', '91 92 a178 01', '91 92 a178'])
+      expectCode('BAD_FRAME', () => scan(frameOf(messageOf({}), { targets: wrong })));
+  });
+});

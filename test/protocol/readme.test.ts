@@ -2,12 +2,17 @@
 import { readFileSync } from 'node:fs';
 import {
   ACK_MODES,
+  type BindingFields,
+  type BindingInfo,
   CLIENT_OPS,
   type ConsumeOptions,
   DURABILITY,
   decodeFrame,
   ERRORS,
   type ErrorCode,
+  EXCHANGE_TYPES,
+  type ExchangeInfo,
+  HEADER_MATCHES,
   type Hello,
   LIMITS,
   PUBLISH_FLAGS,
@@ -203,6 +208,44 @@ describe('fields', () => {
     const [, own, totals] = /`\{([^{}]*), totals: \{([^{}]*)\}\}`/.exec(section('### QueueInfo'))!;
     expect(own!.split(', ')).toEqual(Object.keys(QUEUE_INFO));
     expect(totals!.split(', ')).toEqual(Object.keys(TOTALS));
+  });
+
+  test('of Binding, ExchangeInfo and BindingInfo are those of the types', () => {
+    const BINDING: Record<keyof BindingFields, boolean> = {
+      exchange: true,
+      queue: false,
+      toExchange: false,
+      key: false,
+      headers: false,
+      match: false,
+    };
+    const EXCHANGE_INFO: Record<Exclude<keyof ExchangeInfo, 'totals'>, true> = {
+      name: true,
+      namespace: true,
+      type: true,
+      alternate: true,
+      bindings: true,
+    };
+    const EXCHANGE_TOTALS: Record<keyof ExchangeInfo['totals'], true> = { published: true, unrouted: true };
+    const BINDING_INFO: Record<keyof BindingInfo, true> = {
+      id: true,
+      namespace: true,
+      exchange: true,
+      queue: true,
+      toExchange: true,
+      key: true,
+      headers: true,
+      match: true,
+    };
+    expect(keys('### Binding')).toEqual(marked(BINDING));
+    const [, own, totals] = /`\{([^{}]*), totals: \{([^{}]*)\}\}`/.exec(section('### ExchangeInfo'))!;
+    expect(own!.split(', ')).toEqual(Object.keys(EXCHANGE_INFO));
+    expect(totals!.split(', ')).toEqual(Object.keys(EXCHANGE_TOTALS));
+    const [, fields] = /`\{([^{}]*)\}`/.exec(section('### BindingInfo'))!;
+    expect(fields!.split(', ')).toEqual(Object.keys(BINDING_INFO));
+    const types = table('### Exchanges').map(([name]) => code(name!));
+    expect(types).toEqual([...EXCHANGE_TYPES]);
+    for (const match of HEADER_MATCHES) expect(section('### Exchanges')).toContain(`match: ${match}`);
   });
 
   test.each([

@@ -58,7 +58,7 @@ export interface Delivery {
 export type Answer =
   | { readonly type: 'confirm'; readonly id: number; readonly durability: number }
   | { readonly type: 'duplicate'; readonly id: number; readonly durability: number }
-  | { readonly type: 'reject'; readonly code: ErrorCode; readonly message: string };
+  | { readonly type: 'reject'; readonly code: ErrorCode; readonly message: string; readonly details?: unknown };
 
 export interface WireError {
   readonly request: number | null;
@@ -75,7 +75,9 @@ export interface Refusal {
 
 /** One message of a PUBLISH; what is absent is as on the wire: nil or 0. */
 export interface Message {
+  /** Name of a queue; the routing key when there is an exchange. */
   readonly queue: string;
+  readonly exchange?: string;
   readonly body: string | Uint8Array;
   readonly priority?: number;
   readonly delayMs?: number;
@@ -407,15 +409,17 @@ const HANDLERS: Readonly<Record<number, (client: RawClient, fields: readonly unk
   },
   [SERVER_OPS.CONFIRM]: (client, fields) => {
     const [firstSeq, count, firstId, durability] = fields as [number, number, number, number];
-    for (let i = 0; i < count; i++) answered(client, firstSeq + i, { type: 'confirm', id: firstId + i, durability });
+    for (let i = 0; i < count; i++)
+      answered(client, firstSeq + i, { type: 'confirm', id: firstId === 0 ? 0 : firstId + i, durability });
   },
   [SERVER_OPS.DUPLICATE]: (client, fields) => {
     const [seq, id, durability] = fields as [number, number, number];
     answered(client, seq, { type: 'duplicate', id, durability });
   },
   [SERVER_OPS.REJECT]: (client, fields) => {
-    const [firstSeq, count, code, message] = fields as [number, number, ErrorCode, string];
-    for (let i = 0; i < count; i++) answered(client, firstSeq + i, { type: 'reject', code, message });
+    const [firstSeq, count, code, message, details] = fields as [number, number, ErrorCode, string, unknown];
+    const extra = details === undefined ? {} : { details };
+    for (let i = 0; i < count; i++) answered(client, firstSeq + i, { type: 'reject', code, message, ...extra });
   },
   [SERVER_OPS.SETTLED]: (client, fields) => {
     client.settledSeq = Math.max(client.settledSeq, fields[0] as number);
@@ -469,9 +473,12 @@ export function publishFrame(
   messages: readonly Message[],
   options: PublishOptions & { readonly firstSeq: number },
 ): Uint8Array {
-  const targets = [...new Set(messages.map(({ queue }) => queue))];
-  const rows = messages.map((message) => [
-    targets.indexOf(message.queue),
+  const texts = messages.map(({ queue, exchange }) =>
+    JSON.stringify(exchange === undefined ? queue : [exchange, queue]),
+  );
+  const targets = [...new Set(texts)];
+  const rows = messages.map((message, i) => [
+    targets.indexOf(texts[i]!),
     message.priority ?? null,
     message.delayMs ?? 0,
     message.expiresInMs ?? 0,
@@ -486,7 +493,7 @@ export function publishFrame(
     options.confirmedSeq ?? 0,
     options.flags ?? 0,
     rows,
-    targets,
+    targets.map((text) => JSON.parse(text) as unknown),
   ]);
 }
 

@@ -105,6 +105,10 @@ async function inHarness(
   return { code: wire.errorCode, close: wire.closedWith?.code ?? null };
 }
 
+function exchange(client: RawClient, name: string, type: string): Promise<unknown> {
+  return client.request(CLIENT_OPS.EXCHANGE_DECLARE, name, { type });
+}
+
 async function tooManyConsumers(): Promise<Seen> {
   return inHarness({}, (harness, { session }) => {
     const options = { queues: ['q'], prefetch: 1, ack: 'late', queueOrder: 'strict' };
@@ -215,6 +219,37 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
   TOO_MANY_QUEUES: () =>
     inHarness({ engine: { queuesMax: 1 } }, (harness, { session }) => {
       for (const name of ['a', 'b']) harness.send(session, [CLIENT_OPS.QUEUE_DECLARE, 1, name, null]);
+    }),
+  EXCHANGE_NOT_FOUND: () => request(CLIENT_OPS.EXCHANGE_DELETE, ['nowhere', null]),
+  EXCHANGE_MISMATCH: () =>
+    request(CLIENT_OPS.EXCHANGE_DECLARE, ['x', { type: 'topic' }], (client) => exchange(client, 'x', 'direct')),
+  EXCHANGE_IN_USE: () =>
+    request(CLIENT_OPS.EXCHANGE_DELETE, ['used', { ifUnused: true }], async (client) => {
+      await exchange(client, 'used', 'fanout');
+      await client.request(CLIENT_OPS.BIND, { exchange: 'used', queue: 'q' });
+    }),
+  BINDING_CYCLE: () =>
+    request(CLIENT_OPS.BIND, [{ exchange: 'tail', toExchange: 'head' }], async (client) => {
+      await exchange(client, 'tail', 'fanout');
+      await exchange(client, 'head', 'fanout');
+      await client.request(CLIENT_OPS.BIND, { exchange: 'head', toExchange: 'tail' });
+    }),
+  UNROUTABLE: async () => {
+    const client = await connect();
+    await exchange(client, 'nothing', 'direct');
+    const message = { queue: 'key', exchange: 'nothing', body: 'x' };
+    const [answer] = await client.publish([message], { flags: PUBLISH_FLAGS.MANDATORY });
+    return { code: answer!.type === 'reject' ? answer!.code : answer!.type, close: client.closed?.code ?? null };
+  },
+  TOO_MANY_EXCHANGES: () =>
+    inHarness({ engine: { exchangesMax: 1 } }, (harness, { session }) => {
+      for (const name of ['a', 'b']) harness.send(session, [CLIENT_OPS.EXCHANGE_DECLARE, 1, name, { type: 'direct' }]);
+    }),
+  TOO_MANY_BINDINGS: () =>
+    inHarness({ engine: { bindingsMax: 1 } }, (harness, { session }) => {
+      harness.send(session, [CLIENT_OPS.EXCHANGE_DECLARE, 1, 'x', { type: 'direct' }]);
+      harness.send(session, [CLIENT_OPS.QUEUE_DECLARE, 2, 'q', null]);
+      for (const key of ['a', 'b']) harness.send(session, [CLIENT_OPS.BIND, 3, { exchange: 'x', queue: 'q', key }]);
     }),
   TOO_MANY_CONSUMERS: tooManyConsumers,
   TOO_MANY_MESSAGES: async () => {

@@ -1,5 +1,5 @@
 /** Bounds of namespaces, and the end of one with everything in it. */
-import { defaultQueueSettings, type NamespaceInfo, type PublishBatch, type QueueSettings } from '@lovage/protocol';
+import { defaultQueueSettings, type NamespaceInfo, type QueueSettings } from '@lovage/protocol';
 import type { CommandOf } from './entities.js';
 import type { ModelQueues } from './queues.js';
 import type { ModelState } from './state.js';
@@ -32,7 +32,10 @@ export class ModelNamespaces {
 
   delete(command: CommandOf<'namespace-delete'>): void {
     const { tokens } = this.#state;
-    if (!namespacesOf(this.#state).includes(command.name)) return this.#state.fail(command, 'NAMESPACE_NOT_FOUND');
+    const { exchanges } = this.#state;
+    const hasExchanges = exchanges.exchanges.some(({ namespace }) => namespace === command.name);
+    if (!namespacesOf(this.#state).includes(command.name) && !hasExchanges)
+      return this.#state.fail(command, 'NAMESPACE_NOT_FOUND');
     const { queues, messages } = namespaceInfo(this.#state, command.name);
     this.#state.namespaces.delete(command.name);
     for (const { id, namespace } of [...tokens.values()]) {
@@ -41,6 +44,7 @@ export class ModelNamespaces {
       this.#state.answer({ type: 'revoked', id });
     }
     this.#queues.deleteAll(command.name);
+    exchanges.namespaceDeleted(command.name);
     this.#state.reply(command, { queues, messages });
   }
 }
@@ -70,11 +74,11 @@ export function isFullOfQueues(state: ModelState, namespace: string): boolean {
   return most !== null && namespaceInfo(state, namespace).queues >= most;
 }
 
-export function fitsQuotas(state: ModelState, namespace: string, batch: PublishBatch): boolean {
+export function fitsQuotas(state: ModelState, namespace: string, moreMessages: number, moreBytes: number): boolean {
   const { messagesMax = null, bytesMax = null } = state.namespaces.get(namespace) ?? {};
   const { messages, bytes } = namespaceInfo(state, namespace);
-  if (messagesMax !== null && messages + batch.count > messagesMax) return false;
-  return bytesMax === null || bytes + batch.bytes.length <= bytesMax;
+  if (messagesMax !== null && messages + moreMessages > messagesMax) return false;
+  return bytesMax === null || bytes + moreBytes <= bytesMax;
 }
 
 /** What a queue has that is made without settings of its own. */

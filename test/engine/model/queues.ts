@@ -172,6 +172,7 @@ export class ModelQueues {
   #away(queue: ModelQueue, command: CommandOf<'delete'> | null): void {
     queue.isDeleted = true;
     this.#state.queues.delete(`${queue.namespace} ${queue.name}`);
+    this.#state.exchanges.queueDeleted(queue.namespace, queue.name);
     const out = this.#state.messagesOf(queue).filter(({ lease }) => lease !== null);
     for (const message of out) {
       const { session, tag } = message.lease!;

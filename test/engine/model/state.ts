@@ -3,6 +3,7 @@ import type { NamespaceSettings } from '@lovage/protocol';
 import type { Token } from '../../../server/engine/access.js';
 import type { Command } from '../../../server/engine/command.js';
 import type { EngineOptions } from '../../../server/engine/state.js';
+import { ExchangeModel } from '../exchange-model.js';
 import type { Delivered, Effect } from '../recorder.js';
 import type {
   Answer,
@@ -21,6 +22,7 @@ export class ModelState {
   readonly messages = new Map<number, ModelMessage>();
   readonly sessions = new Map<number, ModelSession>();
   readonly producers = new Map<string, ModelProducer>();
+  readonly exchanges = new ExchangeModel();
   readonly tokens = new Map<string, Token>();
   readonly namespaces = new Map<string, NamespaceSettings>();
   sweeps: Sweep[] = [];
@@ -30,6 +32,8 @@ export class ModelState {
   refusal: 'DISK_FULL' | null = null;
   /** Whether the engine has a queue, after the command at hand: where several want the last free place the model takes its choice. */
   engineHas: (namespace: string, name: string) => boolean = () => true;
+  /** Index that the engine has given to a queue: the copies of a message get their ids by it. */
+  indexOf: (queue: ModelQueue) => number = () => 0;
   // Of the command at hand:
   /** What the engine said, still to be accounted for. */
   told: readonly Effect[] = [];
