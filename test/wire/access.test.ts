@@ -148,6 +148,28 @@ describe('rights', () => {
     expect((await admin.queues.list()).map(({ name }) => name)).toEqual(['mine.a']);
   });
 
+  test('to an exchange are asked for the exchange, and to lead it somewhere for that, too', async () => {
+    const { broker, admin } = await closedBroker();
+    for (const queue of ['mine.q', 'theirs.q']) await admin.queues.declare(queue);
+    for (const exchange of ['mine.x', 'theirs.x']) {
+      await admin.exchanges.declare(exchange, { type: 'fanout' });
+      await admin.exchanges.bind({ exchange, queue: 'theirs.q' });
+    }
+    const mine = ['mine.*'];
+    const token = await make(admin, { role: 'operator', configure: ['*'], write: mine, read: mine });
+    const client = await open(broker, token);
+    expect(await codeOf(client.publish({ exchange: 'mine.x', key: 'theirs' }, 'x'))).toBe('done');
+    expect(await codeOf(client.publish({ exchange: 'theirs.x', key: 'mine.q' }, 'x'))).toBe('FORBIDDEN');
+    expect(await codeOf(client.publish({ exchange: '', key: 'mine.q' }, 'x'))).toBe('done');
+    expect(await codeOf(client.publish({ exchange: '', key: 'theirs.q' }, 'x'))).toBe('FORBIDDEN');
+    expect(await codeOf(client.exchanges.bind({ exchange: 'mine.x', queue: 'theirs.q' }))).toBe('FORBIDDEN');
+    expect(await codeOf(client.exchanges.bind({ exchange: 'theirs.x', queue: 'mine.q' }))).toBe('done');
+    const alternate = 'theirs.x';
+    expect(await codeOf(client.exchanges.declare('mine.y', { type: 'direct', alternate }))).toBe('FORBIDDEN');
+    expect((await admin.queues.inspect('theirs.q')).ready).toBe(1);
+    expect((await admin.queues.inspect('mine.q')).ready).toBe(1);
+  });
+
   test('of a namespace end at its border', async () => {
     const { broker, admin } = await closedBroker();
     const token = await make(admin, { role: 'admin', namespace: 'team', name: 'team-admin' });
