@@ -14,6 +14,7 @@ interface ConsumeFlags {
   readonly idleMs?: number;
   readonly prefetch: number;
   readonly ack: AckMode;
+  readonly priority?: number;
   readonly declare?: boolean;
 }
 
@@ -39,6 +40,12 @@ export function addConsume(program: Command): void {
       new Option('--ack <mode>', 'settle a message when it is printed (late), taken up (early) or sent (none)')
         .choices(ACK_MODES)
         .default('late'),
+    )
+    .addOption(
+      integerOption('--priority <number>', 'before consumers of a lower one; the most urgent is 255', {
+        min: 0,
+        max: LIMITS.priorityMax,
+      }),
     )
     .option('--declare', 'make the queues with default settings if they do not exist')
     .option(JSON_OPTION[0], 'accepted for the sake of scripts; this command always prints JSON lines');
@@ -99,7 +106,8 @@ class Consumption {
     });
     over.catch(() => undefined);
     onStopSignal(() => this.#finish());
-    const options = { prefetch: this.#prefetch, concurrency: this.#prefetch, ack: this.#flags.ack };
+    const { ack, priority } = this.#flags;
+    const options = { prefetch: this.#prefetch, concurrency: this.#prefetch, ack, priority };
     this.#consumer = this.#client.consume(queues, (delivery) => this.#print(delivery), options);
     const consumer = await this.#consumer;
     void consumer.ended.then((error) => error !== null && this.#fail(error));

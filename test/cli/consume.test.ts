@@ -67,6 +67,25 @@ describe('consume', () => {
     expect(left.every(({ attempt }) => attempt === 1)).toBe(true);
   });
 
+  test('with a --priority is served before others', async () => {
+    await fill('urgent', 0);
+    const client = await connect(broker.url);
+    atEnd(() => client.terminate());
+    const mine: string[] = [];
+    await client.consume('urgent', ({ body }) => void mine.push(Buffer.from(body).toString()));
+    const running = consume('urgent', '--priority', '9');
+    await eventually(
+      () => broker.queue('urgent'),
+      ({ consumers }) => consumers === 2,
+      'both consumers',
+    );
+    await client.publishMany('urgent', [{ body: 'a' }, { body: 'b' }]);
+    await running.until(({ lines }) => lines.length === 2, '2 lines');
+    expect(mine).toEqual([]);
+    running.signal('SIGINT');
+    await running.ended();
+  });
+
   test.each(['late', 'early', 'none'])(
     'with --ack %s takes no more than --count, also when they come one by one',
     async (ack) => {

@@ -93,6 +93,7 @@ describe('wrong usage', () => {
     ['no queue to consume', ['consume'], /^INVALID_ARGUMENT: missing required argument 'queue'/],
     ['a queue consumed twice', ['consume', 'a', 'a'], /^INVALID_ARGUMENT: Cannot consume a queue twice/],
     ['a count of nothing', ['consume', 'a', '--count', '0'], /^INVALID_ARGUMENT: .*from 1 to/],
+    ['a priority beyond all', ['consume', 'a', '--priority', '256'], /^INVALID_ARGUMENT: .*0 to 255/],
     ['an unknown ack mode', ['consume', 'a', '--ack', 'never'], /^INVALID_ARGUMENT: .*late, early, none/],
     ['an unknown verb', ['queues', 'destroy', 'a'], /^INVALID_ARGUMENT: unknown command 'destroy'/],
     [
