@@ -76,7 +76,7 @@ export class Exchange {
 export function bindingKey({ to, name, key, headers, match }: Omit<BindingFacts, 'exchange'>): string {
   if (headers === null) return `${to} ${name} ${key}`;
   const sorted = Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1));
-  return `${to} ${name} ${match} ${JSON.stringify(sorted)}`;
+  return `${to} ${name} ${match} ${JSON.stringify(sorted)} ${key}`;
 }
 
 export function factsOf({ from, to, key, headers, match }: Binding): BindingFacts {
