@@ -16,10 +16,13 @@ import { errorFromBroker } from './errors.js';
 import type { Publisher } from './publisher.js';
 import type { Requests } from './requests.js';
 import type { Settlements } from './settlements.js';
+import type { Blocked } from './status-feed.js';
 import { TagSet } from './tag-set.js';
 
 /** Who is told. */
 export interface FrameTargets {
+  /** FLOW: what the broker is short of, null if of nothing any more. */
+  flowChanged(blocked: Blocked | null): void;
   readonly publisher: Publisher;
   readonly settlements: Settlements;
   readonly requests: Requests;
@@ -49,6 +52,8 @@ const HANDLERS: Readonly<Record<Exclude<ServerOp, 'WELCOME' | 'DELIVER'>, FrameH
   },
   REPLY: ({ requests }, [, request, result]) => requests.replied(whole(request), result),
   ERROR: failed,
+  FLOW: (targets, [, isBlocked, reason, retryAfterMs]) =>
+    targets.flowChanged(isBlocked === true ? { reason: String(reason), retryAfterMs: whole(retryAfterMs) } : null),
   CONSUMER_CANCELLED: ({ consumers }, [, consumerId, code]) =>
     consumers.get(whole(consumerId))?.end(errorFromBroker(code, null, null)),
 };

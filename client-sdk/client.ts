@@ -70,6 +70,10 @@ export class Client {
     this.namespaces = new Namespaces(this.#requests);
     this.exchanges = new Exchanges(this.#requests);
     this.#targets = {
+      flowChanged: (blocked) => {
+        this.#connection.blocked(blocked);
+        this.#publisher.blocked(blocked);
+      },
       publisher: this.#publisher,
       settlements: this.#settlements,
       requests: this.#requests,
@@ -99,7 +103,8 @@ export class Client {
    * as they are, a string as UTF-8, anything else as MessagePack.
    *
    * Rejects, nothing being stored: INVALID_NAME, INVALID_ARGUMENT, QUEUE_NOT_FOUND, EXCHANGE_NOT_FOUND, UNROUTABLE (with `mandatory`; `details` has
-   * exchange and key), BODY_TOO_LARGE, HEADERS_TOO_LARGE, TOO_MANY_MESSAGES, DISK_FULL, FORBIDDEN, QUOTA_EXCEEDED,
+   * exchange and key), BODY_TOO_LARGE, HEADERS_TOO_LARGE, TOO_MANY_MESSAGES, DISK_FULL, FLOW_BLOCKED (with `whenBlocked: 'fail'`),
+   * FORBIDDEN, QUOTA_EXCEEDED,
    * PUBLISH_BUFFER_FULL. Rejects with an unknown outcome: PUBLISH_TIMEOUT (after `publishTimeoutMs`, connected or not) unless `details.wasSent` is
    * false, CONNECTION_LOST and CLIENT_CLOSED (the client gave up). A lost connection alone rejects nothing: what is unconfirmed is sent
    * again when it is back, and the broker stores it once.

@@ -23,7 +23,7 @@ import { backoffMs } from './backoff.js';
 import type { Channel } from './channel.js';
 import { errorFromBroker, errorFromClose } from './errors.js';
 import type { ClientOptions } from './options.js';
-import { StatusFeed } from './status-feed.js';
+import { type Blocked, StatusFeed } from './status-feed.js';
 import type { Platform, Transport } from './transport.js';
 
 /** Unsent bytes above which frames are held back. */
@@ -121,6 +121,11 @@ export class Connection implements Channel {
 
   flush(): void {
     if (this.#isWelcomed) this.#events.flush();
+  }
+
+  /** The broker is short of something, or not any more. */
+  blocked(blocked: Blocked | null): void {
+    if (this.#isWelcomed) this.status.enter('connected', null, blocked);
   }
 
   /** Makes an attempt now. */

@@ -25,6 +25,6 @@ export type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from './
 export type { Namespaces } from './namespaces.js';
 export type { ConnectOptions, ConsumeOptions } from './options.js';
 export type { DeclaredQueue, Queues } from './queues.js';
-export type { ConnectionState, Status } from './status-feed.js';
+export type { Blocked, ConnectionState, Status } from './status-feed.js';
 export type { CreatedToken, Tokens } from './tokens.js';
 export type { TlsOptions } from './transport.js';

@@ -45,6 +45,11 @@ export interface ConnectOptions {
    * taken when none waits, however large.
    */
   readonly publishBufferBytes?: number | undefined;
+  /**
+   * What `publish` does while the broker is short of memory or disk (`status.current.blocked`): `wait` (default) until it takes messages again, at most
+   * `publishTimeoutMs`, or `fail` at once with FLOW_BLOCKED.
+   */
+  readonly whenBlocked?: 'wait' | 'fail' | undefined;
   /** ms that a request (declare, inspect, consume, ...) may take. 1-86,400,000, default 30,000. Then REQUEST_TIMEOUT, connected or not. */
   readonly requestTimeoutMs?: number | undefined;
   /** Whether a publish declares its queue, with default settings, if there is none. Default false: QUEUE_NOT_FOUND. */
@@ -66,6 +71,7 @@ export interface ClientOptions {
   readonly publishTimeoutMs: number;
   readonly publishBufferMessages: number;
   readonly publishBufferBytes: number;
+  readonly whenBlocked: 'wait' | 'fail';
   readonly requestTimeoutMs: number;
   readonly autoDeclare: boolean;
 }
@@ -144,6 +150,7 @@ export function parseConnectOptions(given: ConnectOptions, randomName: () => str
     publishTimeoutMs: number('publishTimeoutMs'),
     publishBufferMessages: number('publishBufferMessages'),
     publishBufferBytes: number('publishBufferBytes'),
+    whenBlocked: oneOf('whenBlocked', given.whenBlocked ?? 'wait', ['wait', 'fail']),
     requestTimeoutMs: number('requestTimeoutMs'),
     autoDeclare: flag('autoDeclare', given.autoDeclare),
   };

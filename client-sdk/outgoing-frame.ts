@@ -17,6 +17,8 @@ export class OutgoingFrame {
   firstSeq = 0;
   /** Messages that the broker has not answered. */
   unanswered = 0;
+  /** True if the broker has refused it for now: it wants to be sent again. */
+  isRefused = false;
   /** Callers that have not been told anything. */
   waiting = 0;
   readonly #resolves: (Resolve | null)[] = [];

@@ -6,11 +6,15 @@
  *                                                ^                     |
  *                                                +--- connection lost -+   (the same bytes again: the broker drops what it has)
  *
+ * While the broker is short of memory or disk (FLOW) nothing is sent. What it refuses for that reason is sent again, in its old order and with its old
+ * numbers, when it is over; what had been taken all the same is known to the broker by its number.
+ *
  * Whatever one turn brings goes into one frame, or several when it is much. Numbers are given when a frame is first sent, so a frame that never
  * was can be given up without a gap.
  */
 import {
   type Durability,
+  type ErrorCode,
   FrameWriter,
   LovageError,
   numberPublishFrame,
@@ -30,13 +34,17 @@ import {
 } from './message.js';
 import type { ClientOptions } from './options.js';
 import { OutgoingFrame } from './outgoing-frame.js';
+import type { Blocked } from './status-feed.js';
 
 /** A frame this large is sent at once, so that the broker works on it while the rest is gathered. */
 const FRAME_BYTES = 65_536;
 
+/** What the broker refuses only until FLOW says that it is over. */
+const FOR_NOW: ReadonlySet<ErrorCode> = new Set(['FLOW_BLOCKED', 'DISK_FULL']);
+
 type PublisherOptions = Pick<
   ClientOptions,
-  'publishTimeoutMs' | 'publishBufferMessages' | 'publishBufferBytes' | 'autoDeclare'
+  'publishTimeoutMs' | 'whenBlocked' | 'publishBufferMessages' | 'publishBufferBytes' | 'autoDeclare'
 >;
 
 export class Publisher {
@@ -55,6 +63,7 @@ export class Publisher {
   #messages = 0;
   #bytes = 0;
   #limits: MessageLimits = { bodyBytesMax: 0, headerBytesMax: 0 };
+  #blocked: Blocked | null = null;
   #endError: LovageError | null = null;
   #idleWaiters: (() => void)[] = [];
 
@@ -100,7 +109,27 @@ export class Publisher {
 
   /** REJECT. */
   rejected(firstSeq: number, count: number, error: LovageError): void {
-    this.#answer(firstSeq, count, (frame, index) => frame.reject(index, error));
+    if (this.#blocked !== null && this.#options.whenBlocked === 'wait' && FOR_NOW.has(error.code))
+      this.#visit(firstSeq, count, (frame) => {
+        frame.isRefused = true;
+      });
+    else this.#answer(firstSeq, count, (frame, index) => frame.reject(index, error));
+  }
+
+  /** FLOW: the broker is short of something, or not any more. */
+  blocked(blocked: Blocked | null): void {
+    this.#blocked = blocked;
+    if (blocked !== null) {
+      if (this.#options.whenBlocked === 'fail') this.#giveUpUnsent(flowBlocked(blocked));
+      return;
+    }
+    this.#retain((frame) => !frame.isRefused || frame.waiting > 0);
+    for (let at = this.#sent - 1; at >= 0; at--) {
+      const frame = this.#frames.at(at)!;
+      if (frame.isRefused) this.#sent = at;
+      frame.isRefused = false;
+    }
+    this.flush();
   }
 
   /** Sends what has gathered, as far as the connection has room. */
@@ -113,6 +142,8 @@ export class Publisher {
   disconnected(): void {
     this.#isWelcomed = false;
     this.#sent = 0;
+    this.#blocked = null;
+    for (const frame of this.#frames.toArray()) frame.isRefused = false;
     this.#seal();
     this.#retain((frame) => frame.waiting > 0);
   }
@@ -147,7 +178,8 @@ export class Publisher {
       hasGivenUp = true;
     }
     // What the present connection has got will be answered; the rest is not sent any more.
-    if (hasGivenUp) this.#retain((frame) => frame.waiting > 0 || (this.#isWelcomed && frame.firstSeq !== 0));
+    if (hasGivenUp)
+      this.#retain((frame) => frame.waiting > 0 || (this.#isWelcomed && frame.firstSeq !== 0 && !frame.isRefused));
     return next;
   }
 
@@ -166,6 +198,7 @@ export class Publisher {
   /** Throws unless so many more messages may wait. */
   #reserve(count: number): void {
     if (this.#endError !== null) throw this.#endError;
+    if (this.#blocked !== null && this.#options.whenBlocked === 'fail') throw flowBlocked(this.#blocked);
     const { publishBufferMessages, publishBufferBytes } = this.#options;
     const bytes = this.#bytes + (this.#gathering === null ? 0 : this.#writer.bytes);
     if (this.#messages + count <= publishBufferMessages && (this.#messages === 0 || bytes < publishBufferBytes)) return;
@@ -221,7 +254,7 @@ export class Publisher {
   }
 
   #send(): void {
-    while (this.#isWelcomed && this.#sent < this.#frames.length && this.#channel.hasRoom) {
+    while (this.#isWelcomed && this.#blocked === null && this.#sent < this.#frames.length && this.#channel.hasRoom) {
       const frame = this.#frames.at(this.#sent++)!;
       if (frame.firstSeq === 0) this.#number(frame);
       this.#channel.send(frame.bytes!);
@@ -237,6 +270,11 @@ export class Publisher {
   }
 
   #answer(firstSeq: number, count: number, visit: (frame: OutgoingFrame, index: number, i: number) => void): void {
+    this.#visit(firstSeq, count, visit);
+    this.#dropAnswered();
+  }
+
+  #visit(firstSeq: number, count: number, visit: (frame: OutgoingFrame, index: number, i: number) => void): void {
     const frames = this.#frames;
     for (let at = 0, i = 0; at < frames.length && i < count; at++) {
       const frame = frames.at(at)!;
@@ -246,7 +284,6 @@ export class Publisher {
       for (let index = firstSeq + i - frame.firstSeq; index < frame.count && i < count; index++, i++)
         visit(frame, index, i);
     }
-    this.#dropAnswered();
   }
 
   #dropAnswered(): void {
@@ -260,10 +297,14 @@ export class Publisher {
     this.#wakeIfIdle();
   }
 
-  /** Only while nothing is sent, or for frames that were not. */
+  /** Only for frames that the present connection has no answer to give to any more. */
   #retain(keeps: (frame: OutgoingFrame) => boolean): void {
+    const sent = this.#sent;
+    let at = 0;
     this.#frames.retain((frame) => {
+      const wasSent = at++ < sent;
       if (keeps(frame)) return true;
+      if (wasSent) this.#sent--;
       this.#forget(frame);
       return false;
     });
@@ -275,11 +316,24 @@ export class Publisher {
     this.#bytes -= frame.bytes!.length;
   }
 
+  /** What was not sent yet is told at once that it will not be. */
+  #giveUpUnsent(error: LovageError): void {
+    this.#seal();
+    for (let at = this.#sent; at < this.#frames.length; at++) {
+      const frame = this.#frames.at(at)!;
+      if (frame.firstSeq === 0) frame.giveUp(error);
+    }
+    this.#retain((frame) => frame.waiting > 0 || frame.firstSeq !== 0);
+  }
+
   #timeout(frame: OutgoingFrame): LovageError {
     const { publishTimeoutMs } = this.#options;
-    const state = frame.firstSeq === 0 ? 'it was not sent and will not be' : 'it was sent and may still arrive';
-    const message = `Cannot publish: no confirm within ${publishTimeoutMs} ms; ${state}`;
-    return new LovageError('PUBLISH_TIMEOUT', message, { details: { wasSent: frame.firstSeq !== 0 } });
+    const wasSent = frame.firstSeq !== 0 && !frame.isRefused;
+    const state = wasSent ? 'it was sent and may still arrive' : 'it was not sent and will not be';
+    const why = this.#blocked === null ? '' : `, the broker being short of ${this.#blocked.reason}`;
+    const message = `Cannot publish: no confirm within ${publishTimeoutMs} ms${why}; ${state}`;
+    const details = { wasSent, ...(this.#blocked !== null && { blocked: this.#blocked.reason }) };
+    return new LovageError('PUBLISH_TIMEOUT', message, { details });
   }
 
   #wakeIfIdle(): void {
@@ -288,6 +342,11 @@ export class Publisher {
     this.#idleWaiters = [];
     for (const wake of waiters) wake();
   }
+}
+
+function flowBlocked({ reason, retryAfterMs }: Blocked): LovageError {
+  const message = `Cannot publish: the broker is short of ${reason}, expected consumers to make room`;
+  return new LovageError('FLOW_BLOCKED', message, { details: { reason, retryAfterMs } });
 }
 
 /** One error for a batch: the first message's, telling which that was and how many have failed. */

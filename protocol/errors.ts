@@ -60,6 +60,11 @@ export const ERRORS = {
   BODY_TOO_LARGE: { by: 'broker', close: null, text: 'the message body is longer than the limit in force' },
   HEADERS_TOO_LARGE: { by: 'broker', close: null, text: 'the message headers are longer than the limit in force' },
   DISK_FULL: { by: 'broker', close: null, text: 'the disk has no room for more messages; settling goes on' },
+  FLOW_BLOCKED: {
+    by: 'broker',
+    close: null,
+    text: 'the broker is short of memory or disk and takes no messages now; consuming goes on',
+  },
   UNKNOWN_TAG: { by: 'broker', close: null, text: 'no delivery of this tag was sent on this session' },
   ALREADY_SETTLED: { by: 'broker', close: null, text: 'this delivery is settled already' },
   SUPERSEDED: {

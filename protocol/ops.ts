@@ -50,6 +50,7 @@ export const SERVER_OPS = {
   REPLY: 73,
   ERROR: 74,
   CONSUMER_CANCELLED: 75,
+  FLOW: 76,
 } as const;
 
 export type ClientOp = keyof typeof CLIENT_OPS;

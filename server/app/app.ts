@@ -11,6 +11,7 @@ import { Broker } from '../broker/broker.js';
 import { LiveBrokerView } from '../broker/broker-view.js';
 import { SYSTEM_CLOCK } from '../broker/clock.js';
 import { Desk } from '../broker/desk.js';
+import { LOOK_MS } from '../broker/flow-gate.js';
 import { Engine } from '../engine/engine.js';
 import { ENGINE_DEFAULTS } from '../engine/state.js';
 import { Gateway } from '../gateway/gateway.js';
@@ -26,6 +27,7 @@ import {
   readBrokerTls,
   type Settings,
 } from '../settings/index.js';
+import { diskFreeBytes, diskFreeBytesMin, messageMemoryBytes } from './host-limits.js';
 import { VERSION } from './version.js';
 
 /** ms that bytes may wait for a client that takes none of them. */
@@ -57,10 +59,20 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
     messagesMax: settings.messagesMax,
     queuesMax: settings.queuesMax,
     graceMs: settings.graceMs,
+    consumerBytesMax: settings.consumerBytesMax,
     // What the broker decides to send on its own must not be what a connection is closed for.
     unsentBytesMax: Math.min(ENGINE_DEFAULTS.unsentBytesMax, settings.unsentBytesMax / 2),
   });
-  const broker = new Broker({ engine, journal, clock: SYSTEM_CLOCK });
+  const broker = new Broker({
+    engine,
+    journal,
+    clock: SYSTEM_CLOCK,
+    flow: {
+      memoryBytesMax: messageMemoryBytes(settings.memoryMax, settings.memory ? 0 : settings.cacheBytes),
+      diskFreeBytesMin: settings.memory ? 0 : diskFreeBytesMin(settings.dataDir, settings.diskFreeMin),
+      diskFreeBytes: () => diskFreeBytes(settings.dataDir),
+    },
+  });
   const view = new LiveBrokerView(broker, SYSTEM_CLOCK, VERSION, () => gateway);
   const hosts = allowedHosts(settings);
   const authority = new Authority({
@@ -87,11 +99,16 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
     nowMs: SYSTEM_CLOCK.monotonicMs,
   });
   const sampler = setInterval(() => view.sample(), SAMPLE_MS);
+  const flowWatch = setInterval(() => {
+    broker.unsentBytes = gateway.unsentBytes;
+    if (broker.isReady) broker.flow.look();
+  }, LOOK_MS);
   let closing: Promise<void> | null = null;
   const close = async (): Promise<void> => {
     view.isStopping = true;
     gateway.refuse();
     clearInterval(sampler);
+    clearInterval(flowWatch);
     await broker.settle();
     await gateway.close();
     authority.close();

@@ -64,6 +64,7 @@ export class LiveBrokerView implements BrokerView {
       totals: { ...totals, refused: this.#broker.refusedMessages },
       rates: this.#rates.read(nowMs, totals),
       journal: journal.stats(),
+      flow: this.#broker.flow.stats(),
     };
   }
 

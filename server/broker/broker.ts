@@ -17,6 +17,7 @@ import { FLAG } from '../engine/message-table.js';
 import type { Journal } from '../journal/journal.js';
 import type { Clock } from './clock.js';
 import { type AccessWatcher, EffectRouter } from './effect-router.js';
+import { FlowGate, type FlowLimits, NO_FLOW_LIMITS } from './flow-gate.js';
 import { type BatchOwner, Housekeeping } from './housekeeping.js';
 import type { Outlet } from './outlet.js';
 import { RecordReader } from './record-codec.js';
@@ -35,15 +36,23 @@ const STAGED_BYTES_MAX = 32 * 1024 * 1024;
 const ROUTES_BYTES = 5_000_000;
 /** Bytes that the settlement of one message may need in the journal: an id and a count, and its share of headers. */
 const SETTLE_BYTES = 24;
+/** A waiting message's columns, its place in the index of ids and a share of its queue's; a lease's, and its tag. */
+const ROW_BYTES = 64;
+const LEASE_BYTES = 64;
+/** A journal in memory has as many bytes of what is dead as of what is alive before it is copied forward. */
+const MEMORY_JOURNAL_FACTOR = 2;
 
 export interface BrokerOptions {
   readonly engine: Engine;
   readonly journal: Journal;
   readonly clock: Clock;
+  /** When publishers are held back. Default: never. */
+  readonly flow?: FlowLimits;
 }
 
 export class Broker implements BatchOwner {
   readonly engine: Engine;
+  readonly flow: FlowGate;
   readonly #journal: Journal;
   readonly #clock: Clock;
   readonly #router: EffectRouter;
@@ -59,12 +68,19 @@ export class Broker implements BatchOwner {
   /** True when recovery is done. */
   isReady = false;
   recoveredShare = 0;
+  /** Bytes that wait in the sockets of all connections, as last counted. */
+  unsentBytes = 0;
 
-  constructor({ engine, journal, clock }: BrokerOptions) {
+  constructor({ engine, journal, clock, flow = NO_FLOW_LIMITS }: BrokerOptions) {
     this.engine = engine;
     this.#journal = journal;
     this.#clock = clock;
     this.#router = new EffectRouter(engine.state, journal);
+    this.flow = new FlowGate(
+      flow,
+      () => this.memoryBytes(),
+      (bytes) => journal.hasRoom(bytes),
+    );
     this.#housekeeping = new Housekeeping(engine, journal, this.#router, this);
   }
 
@@ -116,8 +132,10 @@ export class Broker implements BatchOwner {
     this.begin();
     if (command.type === 'publish') {
       const { bytes, exchanges } = command.batch;
-      const hasRoom = this.#journal.hasRoom(bytes.length + (exchanges.length > 0 ? ROUTES_BYTES : 0));
-      this.engine.refusePublishes(hasRoom ? null : 'DISK_FULL');
+      const wanted = bytes.length + (exchanges.length > 0 ? ROUTES_BYTES : 0);
+      const hasRoom = this.#journal.hasRoom(wanted);
+      if (!hasRoom) this.flow.foundNoRoom(wanted);
+      this.engine.refusePublishes(this.flow.refusal() ?? (hasRoom ? null : 'DISK_FULL'));
     }
     this.engine.apply(command, this.#clock.wallMs(), this.#router);
     if (!this.#isCommitting && this.#journal.stagedBytes >= EARLY_BATCH_BYTES) this.#commitDone = this.#commit();
@@ -143,6 +161,23 @@ export class Broker implements BatchOwner {
     if (this.#journal.stagedBytes < STAGED_BYTES_MAX) return false;
     this.#congested.push(then);
     return true;
+  }
+
+  /**
+   * Bytes of memory that messages take: their rows, the bodies that are kept in memory only, leases, and what is not written or not sent yet. The
+   * cache is not among them, because it has a bound of its own.
+   */
+  memoryBytes(): number {
+    const { table, leases } = this.engine.state;
+    const journalBytes = this.#journal.syncClass === 'memory' ? table.journalUsage.bytes * MEMORY_JOURNAL_FACTOR : 0;
+    const rows = table.size * ROW_BYTES + leases.size * LEASE_BYTES;
+    return rows + table.memoryFrames.bytes + journalBytes + this.#journal.stagedBytes + this.unsentBytes;
+  }
+
+  /** True while the session has consumers, or deliveries to answer for: it has to be heard. */
+  hasDeliveries(session: number): boolean {
+    const { consumers, tags } = this.engine.state.session(session);
+    return consumers.size > 0 || tags.size > 0;
   }
 
   /** Bytes that `writeDelivery` may write for a lease. */

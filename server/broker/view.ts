@@ -1,6 +1,7 @@
 /** What the HTTP API and the metrics see of the broker: numbers, read when asked for, never a handle to change anything. */
 import type { BindingInfo, ExchangeInfo, QueueInfo } from '@lovage/protocol';
 import type { JournalStats, SyncClass } from '../journal/journal.js';
+import type { FlowStats } from './flow-gate.js';
 
 export interface Overview {
   readonly version: string;
@@ -39,6 +40,8 @@ export interface Overview {
   /** Per second, over the last ten seconds. */
   readonly rates: { readonly published: number; readonly delivered: number; readonly acked: number };
   readonly journal: JournalStats;
+  /** Whether publishers are held back, and how near that is. */
+  readonly flow: FlowStats;
 }
 
 export interface BrokerView {

@@ -21,6 +21,11 @@ interface Overview {
   readonly totals: Readonly<Record<string, number>>;
   readonly rates: { readonly published: number; readonly delivered: number; readonly acked: number };
   readonly journal: { readonly segments: number; readonly bytes: number; readonly isFull: boolean };
+  readonly flow: {
+    readonly reason: string | null;
+    readonly memoryBytes: number;
+    readonly memoryBytesMax: number | null;
+  };
 }
 
 const CLIENTS = ['connection', 'session', 'consumer'] as const;
@@ -40,7 +45,7 @@ async function status(flags: Record<string, unknown>): Promise<void> {
 }
 
 function overviewText(overview: Overview, url: string): string {
-  const { messages, totals, rates, journal } = overview;
+  const { messages, totals, rates, journal, flow } = overview;
   const state = overview.isStopping ? 'stopping' : overview.isReady ? 'ready' : 'reading its journal';
   return textPairs([
     ['Broker', `Lovage ${overview.version} at ${url}, ${state}, up ${durationText(overview.uptimeMs)}`],
@@ -67,6 +72,10 @@ function overviewText(overview: Overview, url: string): string {
     [
       'Per second',
       `${rateText(rates.published)} published, ${rateText(rates.delivered)} delivered, ${rateText(rates.acked)} acked`,
+    ],
+    [
+      'Memory',
+      `${sizeText(flow.memoryBytes)}${flow.memoryBytesMax === null ? '' : ` of ${sizeText(flow.memoryBytesMax)}`} for messages${flow.reason === null ? '' : `, PUBLISHERS WAIT (${flow.reason})`}`,
     ],
     [
       'Journal',

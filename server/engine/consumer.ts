@@ -48,6 +48,8 @@ export class Consumer {
   priority = 0;
   /** Deliveries that hold a credit. */
   unsettled = 0;
+  /** Bytes of their messages. */
+  unsettledBytes = 0;
   /** Of those, the ones that it has started. */
   started = 0;
   /** Of those, the ones that it was asked to give back and has not answered for. */
@@ -62,9 +64,13 @@ export class Consumer {
   #cursor = 0;
   #turnsLeft = 0;
 
-  constructor(session: Session, id: number) {
+  readonly #bytesMax: number;
+
+  /** Above `bytesMax` bytes unsettled it has no credit: one message more than that at most, however large. */
+  constructor(session: Session, id: number, bytesMax: number) {
     this.session = session;
     this.id = id;
+    this.#bytesMax = bytesMax;
   }
 
   hasCredit(): boolean {
@@ -72,6 +78,7 @@ export class Consumer {
       this.isActive &&
       !this.isYielding &&
       (this.prefetch === 0 || this.unsettled < this.prefetch) &&
+      this.unsettledBytes < this.#bytesMax &&
       this.session.isWritable
     );
   }

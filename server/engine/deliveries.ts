@@ -192,7 +192,9 @@ export class Deliveries {
   restoreStarted(slot: number, queue: Queue, consumer: Consumer, tag: number): void {
     const { table, leases } = this.#state;
     const { session } = consumer;
-    const lease = leases.add(slot, tag, consumer, 0, this.#state.nowMs);
+    const bytes = table.length[slot]!;
+    const lease = leases.add(slot, tag, consumer, 0, this.#state.nowMs, bytes);
+    consumer.unsettledBytes += bytes;
     session.tags.set(tag, lease);
     session.lastTag = Math.max(session.lastTag, tag);
     consumer.unsettled++;
@@ -297,10 +299,12 @@ export class Deliveries {
     const { session } = consumer;
     queue.ready.remove(slot);
     const tag = ++session.lastTag;
-    const lease = leases.add(slot, tag, consumer, attachment.index, this.#state.nowMs);
+    const bytes = table.length[slot]!;
+    const lease = leases.add(slot, tag, consumer, attachment.index, this.#state.nowMs, bytes);
     session.tags.set(tag, lease);
-    session.unsentBytes += table.length[slot]!;
+    session.unsentBytes += bytes;
     consumer.unsettled++;
+    consumer.unsettledBytes += bytes;
     queue.totals.delivered++;
     table.prev[slot] = lease;
     if (consumer.ack === 'none') this.#settleUnsent(slot, queue);
@@ -339,6 +343,7 @@ export class Deliveries {
     session.tags.delete(tag);
     if (leases.isStarted[lease] === 1) consumer.started--;
     if (leases.isRecalled[lease] === 1) consumer.recalling--;
+    consumer.unsettledBytes -= leases.bytes[lease]!;
     leases.free(lease);
     consumer.unsettled--;
     if (consumer.isActive) this.#touchedConsumers.add(consumer);

@@ -140,8 +140,8 @@ export class Engine {
     this.#deliveries.markRedelivered();
   }
 
-  /** Why publishes are refused from now on, null to take them again. */
-  refusePublishes(code: 'DISK_FULL' | null): void {
+  /** Why publishes are refused from now on, null to take them again. DISK_FULL is not for those that are kept in memory only. */
+  refusePublishes(code: 'DISK_FULL' | 'FLOW_BLOCKED' | null): void {
     this.#publishing.refusal = code;
   }
 

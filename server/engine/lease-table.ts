@@ -16,6 +16,8 @@ export class LeaseTable {
   queueIndex = new Uint16Array(256);
   /** Engine time at which it was decided. */
   sinceMs = new Float64Array(256);
+  /** Bytes of its message. */
+  bytes = new Uint32Array(256);
   /** 1 while the client is asked to give it back. */
   isRecalled = new Uint8Array(256);
   /** 1 once a handler has it. */
@@ -29,7 +31,7 @@ export class LeaseTable {
     return this.#size;
   }
 
-  add(slot: number, tag: number, consumer: Consumer, queueIndex: number, nowMs: number): number {
+  add(slot: number, tag: number, consumer: Consumer, queueIndex: number, nowMs: number, bytes: number): number {
     let lease = this.#freeHead;
     if (lease >= 0) this.#freeHead = this.slot[lease]!;
     else {
@@ -42,6 +44,7 @@ export class LeaseTable {
     this.consumer[lease] = consumer;
     this.queueIndex[lease] = queueIndex;
     this.sinceMs[lease] = nowMs;
+    this.bytes[lease] = bytes;
     this.isRecalled[lease] = 0;
     this.isStarted[lease] = 0;
     this.#size++;
@@ -79,6 +82,9 @@ export class LeaseTable {
     const sinceMs = new Float64Array(length);
     sinceMs.set(this.sinceMs);
     this.sinceMs = sinceMs;
+    const bytes = new Uint32Array(length);
+    bytes.set(this.bytes);
+    this.bytes = bytes;
     const isRecalled = new Uint8Array(length);
     isRecalled.set(this.isRecalled);
     this.isRecalled = isRecalled;

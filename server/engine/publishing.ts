@@ -35,8 +35,8 @@ export class Publishing {
   /** What the frame at hand adds to the queues that refuse what is too many. */
   readonly #claims = new QueueClaims();
   #idsReservedBelow = 0;
-  /** Why publishes to the journal are refused now, null if they are not. Set by the broker. */
-  refusal: ErrorCode | null = null;
+  /** Why publishes are refused now, null if they are not; DISK_FULL is for those to the journal only. Set by the broker. */
+  refusal: 'DISK_FULL' | 'FLOW_BLOCKED' | null = null;
 
   constructor(state: EngineState, places: Places, registry: QueueRegistry, deliveries: Deliveries) {
     this.#state = state;
@@ -261,7 +261,8 @@ export class Publishing {
     const { table, options } = this.#state;
     if ((batch.flags & PUBLISH_FLAGS.MEMORY) === 0) {
       if (this.refusal !== null) return this.refusal;
-    } else if (table.memoryFrames.bytes + batch.bytes.length > options.memoryBytesMax) return 'TOO_MANY_MESSAGES';
+    } else if (this.refusal === 'FLOW_BLOCKED') return this.refusal;
+    else if (table.memoryFrames.bytes + batch.bytes.length > options.memoryBytesMax) return 'TOO_MANY_MESSAGES';
     // Of a frame that names exchanges the copies are counted when they are known.
     if (batch.exchanges.length > 0) return null;
     if (table.size + batch.count > table.capacity) return 'TOO_MANY_MESSAGES';
@@ -271,7 +272,7 @@ export class Publishing {
     return 'QUOTA_EXCEEDED';
   }
 
-  /** REJECT is final, so what was taken before is confirmed again, whatever stands in the way of more messages now. */
+  /** REJECT is final but for FLOW_BLOCKED, so what was taken before is confirmed again, whatever stands in the way of more messages now. */
   #refuse(session: Session, batch: PublishBatch, code: ErrorCode, out: EffectSink): void {
     const { problem } = batch;
     const message =

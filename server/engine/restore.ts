@@ -218,7 +218,7 @@ export class Restore {
   }
 
   #consumer(session: Session, id: number): Consumer {
-    const consumer = session.consumers.get(id) ?? new Consumer(session, id);
+    const consumer = session.consumers.get(id) ?? new Consumer(session, id, this.#state.options.consumerBytesMax);
     session.consumers.set(id, consumer);
     return consumer;
   }

@@ -121,7 +121,8 @@ export class Sessions {
     if (problem !== null)
       return out.fail(command.session, command.request, problem.code, problem.message, problem.details);
     const { options, consumerId } = command;
-    const consumer = session.consumers.get(consumerId) ?? new Consumer(session, consumerId);
+    const consumer =
+      session.consumers.get(consumerId) ?? new Consumer(session, consumerId, this.#state.options.consumerBytesMax);
     session.consumers.set(consumerId, consumer);
     consumer.prefetch = options.prefetch;
     consumer.ack = options.ack;

@@ -27,6 +27,8 @@ export interface EngineOptions {
   readonly producerTtlMs: number;
   /** ms that started deliveries wait for a client that lost its connection. Default 10,000. */
   readonly graceMs: number;
+  /** Bytes of messages unsettled at one consumer, above which it gets no more. Default 256 MiB. */
+  readonly consumerBytesMax: number;
   /** Bytes decided for one connection and not yet sent, above which it gets no more deliveries. Default 1 MiB. */
   readonly unsentBytesMax: number;
 }
@@ -40,6 +42,7 @@ export const ENGINE_DEFAULTS: EngineOptions = {
   producersMax: 100_000,
   producerTtlMs: 3_600_000,
   graceMs: 10_000,
+  consumerBytesMax: 256 * 1024 * 1024,
   unsentBytesMax: 1024 * 1024,
 };
 

@@ -57,6 +57,13 @@ export class Gateway {
     return open;
   }
 
+  /** Bytes that wait in the sockets of all connections. */
+  get unsentBytes(): number {
+    let bytes = 0;
+    for (const session of this.#sessions.keys()) bytes += session.unsentBytes;
+    return bytes;
+  }
+
   /** From now on clients are let in. */
   open(): void {
     this.#isOpen = true;

@@ -4,6 +4,7 @@
  */
 import type { QueueInfo } from '@lovage/protocol';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { FLOW_REASONS } from '../broker/flow-gate.js';
 import type { BrokerView, Overview } from '../broker/view.js';
 
 /** Queues with series of their own; the rest is summed under queue="_other" with an empty namespace. */
@@ -53,6 +54,19 @@ const METRICS: readonly MetricRow[] = [
   gaugeRow('journal_full', 'Whether publishes are refused because the disk is full (1) or not (0).', (o) =>
     Number(o.journal.isFull),
   ),
+  ...FLOW_REASONS.map((reason) =>
+    gaugeRow(`flow_blocked_${reason}`, `Whether publishers are held back for want of ${reason} (1) or not (0).`, (o) =>
+      Number(o.flow.reason === reason),
+    ),
+  ),
+  gaugeRow('memory_used_bytes', 'Memory that messages take.', (o) => o.flow.memoryBytes),
+  gaugeRow('memory_max_bytes', 'Memory that messages may take, 0 for no bound.', (o) => o.flow.memoryBytesMax ?? 0),
+  gaugeRow(
+    'disk_free_bytes',
+    'Bytes free on the disk of the journal, 0 where there is none.',
+    (o) => o.flow.diskFreeBytes ?? 0,
+  ),
+  counterRow('flow_blocks_total', 'Times that publishers were held back.', (o) => o.flow.blocks),
   counterRow('journal_batches_total', 'Batches written to the journal.', (o) => o.journal.batches),
   counterRow('journal_records_total', 'Records written to the journal.', (o) => o.journal.records),
   counterRow('journal_syncs_total', 'Times the journal was forced to disk.', (o) => o.journal.syncs),

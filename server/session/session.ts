@@ -20,6 +20,7 @@ import {
   type Welcome,
 } from '@lovage/protocol';
 import type { Broker } from '../broker/broker.js';
+import { type FlowWatcher, RETRY_AFTER_MS } from '../broker/flow-gate.js';
 import { Outlet } from '../broker/outlet.js';
 import type { Opened } from '../engine/effects.js';
 import { type AuditSink, AuditTrail } from './audit.js';
@@ -53,7 +54,7 @@ export interface SessionContext {
   readonly onError: (error: unknown) => void;
 }
 
-export class Session implements Member {
+export class Session implements Member, FlowWatcher {
   readonly #context: SessionContext;
   readonly #wire: Wire;
   /** IP address of the other side, for the count of wrong tokens and the audit log. */
@@ -72,6 +73,8 @@ export class Session implements Member {
   #heardAtMs: number;
   #beatAtMs: number;
   #movedAtMs: number;
+  /** Reasons not to read from the client. */
+  #pauses = 0;
   /** When the sweep first found the session closed. */
   #closedAtMs: number | null = null;
 
@@ -135,7 +138,14 @@ export class Session implements Member {
     } catch (error) {
       this.#violation(error);
     }
-    if (this.isOpen && this.#context.broker.isCongested(() => this.#wire.resume())) this.#wire.pause();
+    if (this.isOpen) this.#slowDown(frame);
+  }
+
+  /** Publishers are held back, or not any more. */
+  flowChanged(): void {
+    const { reason } = this.#context.broker.flow;
+    const fields = reason === null ? [false, null, 0] : [true, reason, RETRY_AFTER_MS];
+    this.#context.broker.answer(this.#number, [SERVER_OPS.FLOW, ...fields]);
   }
 
   receiveText(): void {
@@ -190,15 +200,40 @@ export class Session implements Member {
     } else if (this.#state === 'opening') {
       if (nowMs - this.#openedAtMs > LIMITS.helloTimeoutMs) this.fail('HELLO_TIMEOUT');
     } else {
+      // Nobody is silent whom the broker does not listen to.
+      if (this.#pauses > 0) this.#heardAtMs = nowMs;
       if (nowMs - this.#heardAtMs > this.#heartbeatMs * LIMITS.heartbeatMisses) this.fail('HEARTBEAT_LOST');
       else if (this.#isStuck(nowMs)) this.fail('SLOW_CONSUMER');
       else if (nowMs - this.#beatAtMs >= this.#heartbeatMs) this.#beat(nowMs);
     }
   }
 
+  /** Bytes that wait in the socket. */
+  get unsentBytes(): number {
+    return this.#wire.bufferedBytes;
+  }
+
   get heartbeatMs(): number {
     return this.#heartbeatMs;
   }
+
+  /** Who publishes although publishers are held back is not read from for a while, unless there are deliveries to answer for: those make room. */
+  #slowDown(frame: Uint8Array): void {
+    const { broker } = this.#context;
+    if (broker.isCongested(this.#resume)) this.#pause();
+    const { flow } = broker;
+    if (flow.reason === null || readOp(frame) !== CLIENT_OPS.PUBLISH || broker.hasDeliveries(this.#number)) return;
+    flow.pause(this.#resume);
+    this.#pause();
+  }
+
+  #pause(): void {
+    if (this.#pauses++ === 0) this.#wire.pause();
+  }
+
+  readonly #resume = (): void => {
+    if (--this.#pauses === 0) this.#wire.resume();
+  };
 
   #hello(frame: Uint8Array, nowMs: number): void {
     if (frame.length > LIMITS.helloBytesMax) return this.fail('FRAME_TOO_LARGE');
@@ -235,6 +270,9 @@ export class Session implements Member {
     this.#state = 'open';
     // What WELCOME says of a resumed session may rest on a batch that is on its way to the disk.
     this.#context.broker.answer(this.#number, [SERVER_OPS.WELCOME, this.#welcome(opened)]);
+    const { flow } = this.#context.broker;
+    flow.watch(this);
+    if (flow.reason !== null) this.flowChanged();
   }
 
   #welcome(opened: Opened): Welcome {
@@ -299,6 +337,7 @@ export class Session implements Member {
 
   #forget(keep: boolean): void {
     this.#outbox.abandon();
+    this.#context.broker.flow.unwatch(this);
     this.audit.close();
     this.#context.authority.leave(this);
     if (this.#number !== 0) this.#context.broker.leave(this.#number, this.#outlet, keep);

@@ -22,6 +22,8 @@ export interface KindValues {
   readonly integer: number;
   readonly ms: number;
   readonly bytes: number;
+  /** Bytes, or up to 1 a share. */
+  readonly memory: number;
   readonly flag: boolean;
   readonly sync: SyncSetting;
   readonly level: LogLevel;
@@ -119,6 +121,12 @@ export const KINDS: { readonly [K in Kind]: KindRow<KindValues[K]> } = {
       `a size from ${showBytes(range.min)} to ${showBytes(range.max)}, in bytes or as 64KiB, 64MiB, 1GiB`,
     show: showBytes,
   },
+  memory: {
+    placeholder: 'bytes|percent',
+    parse: (raw, range) => parseShare(raw) ?? inRange(parseBytes(raw), range),
+    allowed: (range) => `1% to 100%, or a size from ${showBytes(range.min)} to ${showBytes(range.max)}`,
+    show: (value) => (value <= 1 ? `${Math.round(value * 100)}%` : showBytes(value)),
+  },
   flag: {
     placeholder: null,
     parse: (raw) => FLAG_WORDS.get(typeof raw === 'string' ? raw.toLowerCase() : raw),
@@ -161,6 +169,13 @@ function integerIn(raw: unknown, range: Range): number | undefined {
 function inRange(value: unknown, { min, max }: Range): number | undefined {
   if (typeof value !== 'number' || !Number.isSafeInteger(value)) return undefined;
   return value >= min && value <= max ? value : undefined;
+}
+
+/** `75%`, or 0.75: a share between 0.01 and 1. */
+function parseShare(raw: unknown): number | undefined {
+  if (typeof raw === 'number') return raw >= 0.01 && raw <= 1 ? raw : undefined;
+  const percent = typeof raw === 'string' ? /^([1-9][0-9]?|100)%$/.exec(raw) : null;
+  return percent === null ? undefined : Number(percent[1]) / 100;
 }
 
 function parseHosts(raw: unknown): readonly string[] | undefined {

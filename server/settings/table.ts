@@ -166,6 +166,27 @@ export const SETTINGS = {
     fallback: 64 * MIB,
     text: 'Memory for message bodies; others are read from the journal when they are delivered.',
   },
+  memoryMax: {
+    kind: 'memory',
+    scopes: BROKER,
+    range: { min: 64 * MIB, max: 1_024 * GIB },
+    fallback: 0.75,
+    text: 'Memory of the process, as a size or a share of what the container or else the machine has. 96 MiB of it are for the program, --cache-bytes for the cache, the rest, at least 16 MiB, for messages. At 80% of that publishers wait.',
+  },
+  diskFreeMin: {
+    kind: 'bytes',
+    scopes: BROKER,
+    range: { min: 0, max: 1_024 * GIB },
+    fallback: 64 * MIB,
+    text: 'Publishers wait while less is free on the disk of the journal; on a small disk a tenth of it at most. 0: they are refused only when it is full.',
+  },
+  consumerBytesMax: {
+    kind: 'bytes',
+    scopes: BROKER,
+    range: { min: 64 * KIB, max: 64 * GIB },
+    fallback: 256 * MIB,
+    text: 'Bytes of messages unsettled at one consumer above which it gets no more, whatever its prefetch.',
+  },
   unsentBytesMax: {
     kind: 'bytes',
     scopes: BROKER,

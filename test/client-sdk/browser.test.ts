@@ -123,7 +123,7 @@ describe('the client for browsers', () => {
       new Set(['"before"', '{"after":1}', 6_000_000]),
     );
     await client.close();
-    expect(client.status.current).toEqual({ state: 'closed', reason: null });
+    expect(client.status.current).toEqual({ state: 'closed', reason: null, blocked: null });
     expect(await broker.queue('sms')).toMatchObject({ ready: 0, leased: 0, started: 0 });
   });
 

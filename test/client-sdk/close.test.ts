@@ -41,7 +41,7 @@ describe('close', () => {
     broker.socket.close(1000);
     await broker.turn();
     expect(closed.state).toBe('resolved');
-    expect(client.status.current).toEqual({ state: 'closed', reason: null });
+    expect(client.status.current).toEqual({ state: 'closed', reason: null, blocked: null });
     await expect(client.publish('sms', 'x')).rejects.toMatchObject({ code: 'CLIENT_CLOSED' });
     await expect(client.queues.inspect('sms')).rejects.toMatchObject({ code: 'CLIENT_CLOSED' });
     await client.close();

@@ -28,7 +28,7 @@ describe('handshake', () => {
         },
       ],
     ]);
-    expect(client.status.current).toEqual({ state: 'connected', reason: null });
+    expect(client.status.current).toEqual({ state: 'connected', reason: null, blocked: null });
   });
 
   test('makes a producer name of its own, another for each client', async () => {
@@ -195,7 +195,7 @@ describe('reconnecting', () => {
     broker.isUp = true;
     broker.welcome = { session: 's1', resumed: true };
     await broker.pass(1_000);
-    expect(client.status.current).toEqual({ state: 'connected', reason: null });
+    expect(client.status.current).toEqual({ state: 'connected', reason: null, blocked: null });
     expect(broker.socket.frames[0]).toMatchObject({ op: 'HELLO' });
     expect(broker.socket.frames[0]!.fields[0]).toMatchObject({ producer: 'p', resume: { session: 's1', lastTag: 0 } });
   });

@@ -27,6 +27,7 @@ describe('options of connect', () => {
       publishTimeoutMs: 30_000,
       publishBufferMessages: 65_536,
       publishBufferBytes: 67_108_864,
+      whenBlocked: 'wait',
       requestTimeoutMs: 30_000,
       autoDeclare: false,
     });

@@ -69,7 +69,9 @@ async function drain(broker: BrokerProcess, count: number): Promise<Map<number, 
 }
 
 describe.skipIf(!CAN_MOUNT)('a disk that is full (skipped without Linux and root)', () => {
-  const flags = ['--segment-bytes', '256KiB', '--cache-bytes', '1MiB'];
+  const small = ['--segment-bytes', '256KiB', '--cache-bytes', '1MiB'];
+  // Publishers are not held back before it is full.
+  const flags = [...small, '--disk-free-min', '0'];
 
   test('refuses publishes, lets consumers finish, and takes publishes again by itself', async () => {
     const broker = await BrokerProcess.start({ dataDir: smallDisk(16), flags });
@@ -99,6 +101,42 @@ describe.skipIf(!CAN_MOUNT)('a disk that is full (skipped without Linux and root
     expect(new Set(seen.keys())).toEqual(ids);
     await second.stop();
   });
+
+  test('has publishers wait before it is full, and those that wait are taken when there is room', async () => {
+    const dataDir = smallDisk(16);
+    const broker = await BrokerProcess.start({ dataDir, flags: small });
+    const producer = await client(broker);
+    await producer.queues.declare('q');
+    const ids = new Set<number>();
+    const publishing = Array.from({ length: 5_000 }, (_, number) =>
+      producer.publish('q', bodyOf(number)).then(({ id }) => ids.add(id)),
+    );
+    await eventually(
+      async () => producer.status.current.blocked?.reason,
+      (reason) => reason === 'disk',
+      'FLOW',
+    );
+    expect(ids.size).toBeLessThan(5_000);
+    // Killed while they wait: what was confirmed is there, the others are sent again to the next one, which is short as well.
+    const { port } = new URL(broker.url);
+    await broker.kill();
+    const second = await BrokerProcess.start({ dataDir, flags: [...small, '--port', port] });
+    await eventually(
+      async () => producer.status.current.blocked?.reason,
+      (reason) => reason === 'disk',
+      'FLOW of the second broker',
+    );
+    const seen = await drain(second, 5_000);
+    await Promise.all(publishing);
+    expect(ids.size).toBe(5_000);
+    expect(new Set(seen.keys())).toEqual(ids);
+    await eventually(
+      async () => producer.status.current.blocked,
+      (blocked) => blocked === null,
+      'the end of it',
+    );
+    expect((await second.stop()).code).toBe(0);
+  }, 60_000);
 
   test('that somebody else has filled to the last byte still takes the settlements of what is there', async () => {
     const dataDir = smallDisk(16);

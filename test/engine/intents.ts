@@ -111,7 +111,7 @@ export type Intent =
     }
   | { readonly type: 'namespaces' | 'deleteNamespace'; readonly session: number; readonly inOther: boolean }
   | { readonly type: 'advance' | 'late'; readonly ms: number }
-  | { readonly type: 'full'; readonly isFull: boolean }
+  | { readonly type: 'full'; readonly isFull: boolean; readonly isBlocked?: boolean }
   | {
       readonly type: 'exchange';
       readonly session: number;
@@ -274,7 +274,14 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       inOther: fc.nat(5).map((n) => n > 0),
     }),
   ],
-  [1, fc.record({ type: fc.constant('full' as const), isFull: fc.nat(2).map((n) => n === 0) })],
+  [
+    1,
+    fc.record({
+      type: fc.constant('full' as const),
+      isFull: fc.nat(2).map((n) => n === 0),
+      isBlocked: fc.nat(3).map((n) => n === 0),
+    }),
+  ],
   [4, fc.record({ type: fc.constantFrom('roll', 'copy', 'reclaim') })],
   [1, fc.record({ type: fc.constant('crash' as const) })],
 ];

@@ -117,6 +117,7 @@ function recountLeases({ state }: Engine): void {
   let count = 0;
   for (const session of state.sessions.values()) {
     const unsettled = new Map([...session.consumers.values()].map((consumer) => [consumer, 0]));
+    const bytes = new Map(unsettled);
     session.tags.forEach((tag, lease) => {
       count++;
       const consumer = leases.consumer[lease]!;
@@ -124,8 +125,10 @@ function recountLeases({ state }: Engine): void {
       assert.equal(consumer.session, session, "a lease is its session's");
       assert.ok(unsettled.has(consumer), 'a lease has a consumer that its session knows');
       unsettled.set(consumer, unsettled.get(consumer)! + 1);
+      bytes.set(consumer, bytes.get(consumer)! + leases.bytes[lease]!);
     });
     for (const [consumer, held] of unsettled) assert.equal(consumer.unsettled, held, 'credits held by a consumer');
+    for (const [consumer, held] of bytes) assert.equal(consumer.unsettledBytes, held, 'bytes held by a consumer');
   }
   assert.equal(leases.size, count, 'each lease is in one session');
 }

@@ -13,6 +13,7 @@ import { WORLD_OPTIONS, World } from './world.js';
 const VARIANTS: readonly (readonly [string, Partial<EngineOptions>, number])[] = [
   ['with room', {}, 40],
   ['with few messages and slow connections', { messagesMax: 14, unsentBytesMax: 70 }, 20],
+  ['with few bytes at a consumer', { consumerBytesMax: 40 }, 20],
   ['with a grace that outlives most things', { graceMs: 5_000 }, 20],
 ];
 

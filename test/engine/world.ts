@@ -471,8 +471,8 @@ export class World {
     this.#nowMs += ms;
   }
 
-  full({ isFull }: IntentOf<'full'>): void {
-    this.model.refusal = isFull ? 'DISK_FULL' : null;
+  full({ isFull, isBlocked = false }: IntentOf<'full'>): void {
+    this.model.refusal = isBlocked ? 'FLOW_BLOCKED' : isFull ? 'DISK_FULL' : null;
     this.engine.refusePublishes(this.model.refusal);
   }
 

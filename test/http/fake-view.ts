@@ -47,6 +47,14 @@ export class FakeView implements BrokerView {
       },
       rates: { published: 1.5, delivered: 1.25, acked: 1 },
       journal: { segments: 2, bytes: 4_096, reservedBytes: 512, batches: 10, records: 20, syncs: 11, isFull: false },
+      flow: {
+        reason: 'disk',
+        memoryBytes: 1_000,
+        memoryBytesMax: 2_000,
+        diskFreeBytes: 3_000,
+        diskFreeBytesMin: 4_000,
+        blocks: 5,
+      },
     };
   }
 

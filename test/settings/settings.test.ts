@@ -64,6 +64,9 @@ describe('settings', () => {
       segmentBytes: 67_108_864,
       cacheBytes: 67_108_864,
       unsentBytesMax: 8_388_608,
+      memoryMax: 0.75,
+      diskFreeMin: 67108864,
+      consumerBytesMax: 268435456,
       logLevel: 'info',
     });
   });

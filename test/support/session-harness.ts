@@ -12,6 +12,7 @@ import {
 import { Broker } from '../../server/broker/broker.js';
 import type { Clock } from '../../server/broker/clock.js';
 import { Desk } from '../../server/broker/desk.js';
+import type { FlowLimits } from '../../server/broker/flow-gate.js';
 import { Engine } from '../../server/engine/engine.js';
 import type { EngineOptions } from '../../server/engine/state.js';
 import { MemoryJournal } from '../../server/journal/index.js';
@@ -138,6 +139,7 @@ export interface HarnessOptions {
   readonly settings?: Partial<SessionSettings>;
   readonly token?: string | null;
   readonly journal?: Journal;
+  readonly flow?: FlowLimits;
 }
 
 export class SessionHarness {
@@ -151,7 +153,12 @@ export class SessionHarness {
 
   constructor(options: HarnessOptions = {}) {
     const engine = new Engine({ graceMs: 10_000, ...options.engine });
-    this.broker = new Broker({ engine, journal: options.journal ?? new MemoryJournal(), clock: this.clock });
+    this.broker = new Broker({
+      engine,
+      journal: options.journal ?? new MemoryJournal(),
+      clock: this.clock,
+      ...(options.flow && { flow: options.flow }),
+    });
     const { token = null } = options;
     this.authority = new Authority({ tokens: engine.state.tokens, token, isOpen: true, clock: this.clock });
     this.broker.watchAccess(this.authority);

@@ -276,6 +276,15 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
     await harness.turn();
     return { code: wire.fieldsOf(SERVER_OPS.REJECT)[0]?.[2], close: wire.closedWith?.code ?? null };
   },
+  FLOW_BLOCKED: async () => {
+    const flow = { memoryBytesMax: 100, diskFreeBytesMin: 0, diskFreeBytes: () => Number.POSITIVE_INFINITY };
+    const harness = await SessionHarness.start({ flow });
+    const { session, wire } = await harness.open();
+    harness.send(session, [CLIENT_OPS.QUEUE_DECLARE, 1, 'q', null]);
+    for (const seq of [1, 2]) harness.publish(session, seq, [{ queue: 'q', body: Buffer.alloc(100) }]);
+    await harness.turn();
+    return { code: wire.fieldsOf(SERVER_OPS.REJECT)[0]?.[2], close: wire.closedWith?.code ?? null };
+  },
   FORBIDDEN: async () => {
     const harness = await SessionHarness.start();
     await harness.makeToken({ role: 'admin' });

@@ -30,6 +30,7 @@ export interface ModelLease {
   readonly session: ModelSession;
   readonly consumer: ModelConsumer;
   readonly sinceMs: number;
+  readonly bytes: number;
   /** Null once the message is settled. */
   message: ModelMessage | null;
   /** Ack mode none: its bytes have not left yet. */

@@ -147,6 +147,7 @@ export class ModelFlow {
       session,
       consumer,
       sinceMs: this.#state.nowMs,
+      bytes: message.payload.length,
       message: isNone ? null : message,
       isUnsent: isNone,
       isRecalled: false,

@@ -95,7 +95,8 @@ export class ModelPublishing {
   ): ErrorCode | null {
     const { batch, refused = null } = command;
     if (batch.problem !== null) return batch.problem.code;
-    if (!isMemory && this.#state.refusal !== null) return this.#state.refusal;
+    const { refusal } = this.#state;
+    if (refusal !== null && (!isMemory || refusal === 'FLOW_BLOCKED')) return refusal;
     let copies = batch.count;
     let { length: bytes } = batch.bytes;
     if (batch.exchanges.length > 0) {

@@ -29,7 +29,7 @@ export class ModelState {
   nowMs = 0;
   nextId = 1;
   nextSession = 1;
-  refusal: 'DISK_FULL' | null = null;
+  refusal: 'DISK_FULL' | 'FLOW_BLOCKED' | null = null;
   /** Whether the engine has a queue, after the command at hand: where several want the last free place the model takes its choice. */
   engineHas: (namespace: string, name: string) => boolean = () => true;
   /** Index that the engine has given to a queue: the copies of a message get their ids by it. */
@@ -106,9 +106,16 @@ export class ModelState {
     return count;
   }
 
+  unsettledBytes(consumer: ModelConsumer): number {
+    let bytes = 0;
+    for (const lease of consumer.session.leases.values()) if (lease.consumer === consumer) bytes += lease.bytes;
+    return bytes;
+  }
+
   hasCredit(consumer: ModelConsumer): boolean {
     const { isActive, prefetch, session } = consumer;
     if (!isActive || this.yielding.has(consumer) || session.unsentBytes >= this.options.unsentBytesMax) return false;
+    if (this.unsettledBytes(consumer) >= this.options.consumerBytesMax) return false;
     return prefetch === 0 || this.unsettled(consumer) < prefetch;
   }
 
