@@ -78,6 +78,8 @@ export interface QueueInfo {
   /** Bytes of payload of all of those. */
   readonly bytes: number;
   readonly consumers: number;
+  /** Dedup keys that are remembered; each takes about 120 bytes of memory beside the key itself. */
+  readonly dedupKeys: number;
   readonly totals: {
     readonly published: number;
     readonly delivered: number;

@@ -199,8 +199,8 @@ function settingValue(name: string, text: unknown): unknown {
 }
 
 function infoText(info: QueueInfo): string {
-  const { name, namespace, isPaused, settings, version, totals, bytes, consumers, ready, delayed, leased, started } =
-    info;
+  const { name, namespace, isPaused, settings, version, totals, bytes, consumers, dedupKeys } = info;
+  const { ready, delayed, leased, started } = info;
   return textPairs([
     ['queue', name],
     ['namespace', namespace],
@@ -208,6 +208,7 @@ function infoText(info: QueueInfo): string {
     ['consumers', consumers],
     ...Object.entries({ ready, delayed, leased, started }),
     ['bytes', showBytes(bytes)],
+    ['dedup keys', dedupKeys],
     ...Object.entries(totals).map(([key, count]) => [`total ${key}`, count] as const),
     ['version', version],
     ...QUEUE_SETTING_NAMES.map((key) => [key, settings[key] ?? 'none'] as const),

@@ -259,7 +259,7 @@ export class Engine {
   }
 
   queueInfo(namespace: string, name: string): QueueInfo | null {
-    return this.state.queue(namespace, name)?.info() ?? null;
+    return this.state.queue(namespace, name)?.info(this.state.nowMs) ?? null;
   }
 
   queueInfos(namespace: string | null, after: string | null, limit: number): QueueInfo[] {

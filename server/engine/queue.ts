@@ -146,7 +146,8 @@ export class Queue {
     return !this.isPaused && this.purgeBelowId === 0;
   }
 
-  info(): QueueInfo {
+  info(nowMs: number): QueueInfo {
+    this.dedup.prune(nowMs);
     return {
       name: this.name,
       namespace: this.namespace,
@@ -159,6 +160,7 @@ export class Queue {
       started: this.started,
       bytes: this.bytes,
       consumers: this.attachments.size,
+      dedupKeys: this.dedup.size,
       totals: { ...this.totals },
     };
   }

@@ -169,7 +169,7 @@ export class Queues {
 
   inspect(command: QueueCommand, out: EffectSink): void {
     const queue = this.#find(command, 'inspect', out);
-    if (queue !== null) out.reply(command.session, command.request, queue.info());
+    if (queue !== null) out.reply(command.session, command.request, queue.info(this.#state.nowMs));
   }
 
   /** Queues of one namespace (all of them when null) by name, from behind `after` on. */
@@ -180,7 +180,10 @@ export class Queues {
       )
       .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.namespace < b.namespace ? -1 : 1));
     const page = found.slice(0, limit);
-    return { queues: page.map((queue) => queue.info()), next: found.length > limit ? page.at(-1)!.name : null };
+    return {
+      queues: page.map((queue) => queue.info(this.#state.nowMs)),
+      next: found.length > limit ? page.at(-1)!.name : null,
+    };
   }
 
   /** Replay of a change of settings. */

@@ -293,6 +293,7 @@ test('a dedup key is known after kills and after its segment is gone, and the ol
   }
   for (const dedupKey of ['b', 'c', 'd']) await producer.publish('a', dedupKey, { dedupKey });
   await killed.kill();
+  expect(await killed.broker.queue('a')).toMatchObject({ dedupKeys: 3 });
   expect(await producer.publish('a', 'b', { dedupKey: 'b' })).toMatchObject({ duplicate: true });
   expect(await producer.publish('a', 'third', { dedupKey: 'key' })).toMatchObject({ duplicate: false });
 });

@@ -103,6 +103,7 @@ export function queueInfo(name: string, ready = 0, namespace = 'default'): Queue
     started: 0,
     bytes: ready * 10,
     consumers: 0,
+    dedupKeys: 0,
     totals: noTotals(),
   };
 }

@@ -179,6 +179,7 @@ describe('fields', () => {
     started: true,
     bytes: true,
     consumers: true,
+    dedupKeys: true,
   };
   const TOTALS: Record<keyof QueueInfo['totals'], true> = {
     published: true,

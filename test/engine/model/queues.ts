@@ -104,6 +104,9 @@ export class ModelQueues {
       started,
       bytes,
       consumers: this.#state.consumersOf(queue).length,
+      dedupKeys: [...queue.dedup.values()].filter(
+        ({ timeMs }) => timeMs + queue.settings.dedupWindowMs > this.#state.nowMs,
+      ).length,
       totals: { ...totals },
     };
   }
