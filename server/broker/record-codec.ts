@@ -20,6 +20,7 @@
  *     16    exchange-delete  [namespace, name]
  *     17    bind             [namespace, exchange, to, name, key, match|nil, headers|nil]      to: 0 a queue, 1 an exchange
  *     18    unbind           as bind
+ *     19    message-priority   [[id, priority, ...]]
  *     20    token         [id, name, role, namespace|nil, configure, write, read, expiresAt|nil, connectionsMax|nil, publishRateMax|nil, createdAt, hash]
  *     21    token-revoke  [id]
  *     22    namespace     [name, settings]
@@ -80,6 +81,7 @@ export const RECORD_TYPES = {
   'exchange-delete': 16,
   bind: 17,
   unbind: 18,
+  'message-priority': 19,
   token: 20,
   'token-revoke': 21,
   namespace: 22,
@@ -117,6 +119,7 @@ const HEADS: {
   unbind: bindingRow,
   namespace: (record) => [record.name, record.settings],
   'namespace-delete': (record) => [record.name],
+  'message-priority': (record) => [record.entries],
 };
 
 export interface EncodedRecord {
@@ -222,6 +225,8 @@ export class RecordReader {
         return { type, index: head[0] as number, isPaused: head[1] as boolean };
       case 'ids':
         return { type, below: head[0] as number };
+      case 'message-priority':
+        return { type, entries: head[0] as number[] };
       case 'move':
         return {
           type,

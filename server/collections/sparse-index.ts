@@ -86,6 +86,26 @@ export class SparseIndex {
     }
   }
 
+  /** First keys of the first `limit` blocks in use, by rising key, beginning with the block that `key` is in. O(blocks): a look at every entry of the directory. */
+  blocksFrom(key: number, limit: number): number[] {
+    const first = Math.floor(key / BLOCK);
+    let found: number[] = [];
+    let last = Number.POSITIVE_INFINITY;
+    const cut = (): void => {
+      found.sort((a, b) => a - b);
+      found = found.slice(0, limit);
+      if (found.length === limit) last = found.at(-1)!;
+    };
+    for (let i = 0; i <= this.#directoryMask; i++) {
+      const blockKey = this.#directoryKeys[i]!;
+      if (blockKey < first || blockKey >= last) continue;
+      found.push(blockKey);
+      if (found.length >= 2 * limit) cut();
+    }
+    cut();
+    return found.map((blockKey) => blockKey * BLOCK);
+  }
+
   #find(blockKey: number): number {
     if (blockKey === this.#lastKey) return this.#lastBlock;
     const at = this.#probe(blockKey);

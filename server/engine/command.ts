@@ -7,6 +7,7 @@ import type {
   DeclareMode,
   ErrorCode,
   ExchangeType,
+  MessageFilter,
   NamespaceSettings,
   PublishBatch,
   QueueSettings,
@@ -34,6 +35,8 @@ export type Command =
   | DeclareCommand
   | DeleteCommand
   | QueueCommand
+  | MessageListCommand
+  | MessageActCommand
   | TokenCreateCommand
   | TokenListCommand
   | TokenRevokeCommand
@@ -133,6 +136,44 @@ export interface QueueCommand {
   readonly request: number;
   readonly name: string;
 }
+
+/** A page of a queue's messages, or those of `ids`. `withBodies`: MESSAGE_PEEK. */
+export interface MessageListCommand {
+  readonly type: 'message-list';
+  readonly session: number;
+  readonly request: number;
+  readonly queue: string;
+  readonly ids: readonly number[] | null;
+  readonly filter: MessageFilter;
+  /** Id behind which the page begins, 0 for the first. */
+  readonly after: number;
+  readonly limit: number;
+  readonly withBodies: boolean;
+}
+
+/** Something is done with messages of a queue: those of `ids` (1-1,000), or if that is null a step through those that fit `filter`, from behind `after` on. */
+interface MessageActBase {
+  readonly type: 'message-act';
+  readonly session: number;
+  readonly request: number;
+  readonly queue: string;
+  readonly ids: readonly number[] | null;
+  readonly filter: MessageFilter;
+  readonly after: number;
+  /** Nothing is changed, only counted. */
+  readonly dryRun: boolean;
+}
+
+/** What is done. */
+export type MessageAct =
+  /** `force`: also what a handler has started. */
+  | { readonly act: 'drop'; readonly force: boolean }
+  | { readonly act: 'move'; readonly to: string; readonly force: boolean }
+  | { readonly act: 'priority'; readonly priority: number }
+  | { readonly act: 'retry' }
+  | { readonly act: 'redrive' };
+
+export type MessageActCommand = MessageActBase & MessageAct;
 
 export interface ExchangeListCommand {
   readonly type: 'exchange-list';

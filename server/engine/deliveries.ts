@@ -166,20 +166,20 @@ export class Deliveries {
   transfer(slot: number, from: Queue, to: Queue, reason: TransferReason, out: EffectSink): void {
     const { table } = this.#state;
     const state = table.state[slot];
-    if (state === STATE.LEASED || state === STATE.STARTED) this.#revoke(table.prev[slot]!, from);
+    if (state === STATE.LEASED || state === STATE.STARTED) this.revoke(table.prev[slot]!, from);
     else this.#places.unlink(slot, from);
     this.#transfers.transfer(slot, from, to, reason, out);
   }
 
-  /** Drops an unsettled message whose queue is deleted. Its consumer gets the credit back; a later answer is SUPERSEDED. */
+  /** Drops an unsettled message, by itself or with its queue. Its consumer gets the credit back; a later answer is SUPERSEDED. */
   dropLeased(lease: number, queue: Queue): void {
     const slot = this.#state.leases.slot[lease]!;
-    this.#revoke(lease, queue);
+    this.revoke(lease, queue);
     this.#places.forget(slot, queue);
   }
 
   /** Takes a delivery back from whoever has it: its message is in no list. */
-  #revoke(lease: number, queue: Queue): void {
+  revoke(lease: number, queue: Queue): void {
     const { leases } = this.#state;
     const tag = leases.tag[lease]!;
     const { session } = leases.consumer[lease]!;

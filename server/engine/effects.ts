@@ -30,6 +30,14 @@ export interface EffectSink {
   /** Messages from `firstSeq` on have the ids from `firstId` on; with `firstId` 0 none of them reached a queue. */
   confirm(session: number, firstSeq: number, count: number, firstId: number, isMemory: boolean): void;
   duplicate(session: number, seq: number, id: number, isMemory: boolean): void;
+  /** The answer to a peek: the broker adds what is in the messages of these slots. */
+  peeked(
+    session: number,
+    request: number,
+    messages: readonly MessageInfo[],
+    slots: readonly number[],
+    next: number | null,
+  ): void;
   /** `details`: facts for programs, where the code has some. */
   reject(
     session: number,

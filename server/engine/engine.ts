@@ -11,6 +11,8 @@ import type { EffectSink } from './effects.js';
 import { factsOf } from './exchange.js';
 import { Exchanges } from './exchanges.js';
 import { Limits } from './limits.js';
+import { MessageActs } from './message-acts.js';
+import { MessageLists } from './message-lists.js';
 import { STATE } from './message-table.js';
 import { Namespaces } from './namespaces.js';
 import { Places } from './places.js';
@@ -45,6 +47,8 @@ export class Engine {
   readonly #settling: Settling;
   readonly #queues: Queues;
   readonly #exchanges: Exchanges;
+  readonly #messageActs: MessageActs;
+  readonly #messageLists: MessageLists;
   readonly #publishing: Publishing;
   readonly #sessions: Sessions;
   readonly #access: Access;
@@ -75,6 +79,8 @@ export class Engine {
     this.#sessions = new Sessions(state, deliveries, single, this.#expiry);
     this.#access = new Access(state);
     this.#namespaces = new Namespaces(state, this.#queues, exchanges);
+    this.#messageActs = new MessageActs(state, { places, registry, deadLetters, deliveries });
+    this.#messageLists = new MessageLists(state);
     this.#restore = new Restore(state, {
       namespaces: this.#namespaces,
       places,
@@ -85,6 +91,7 @@ export class Engine {
       publishing: this.#publishing,
       deliveries: this.#deliveries,
       exchanges,
+      messageActs: this.#messageActs,
     });
     this.#handlers = this.#table();
   }
@@ -321,6 +328,8 @@ export class Engine {
       'namespace-set': (command, out) => this.#namespaces.set(command, out),
       'namespace-list': (command, out) => this.#namespaces.list(command, out),
       'namespace-delete': (command, out) => this.#namespaces.delete(command, out),
+      'message-list': (command, out) => this.#messageLists.list(command, out),
+      'message-act': (command, out) => this.#messageActs.apply(command, out),
       list: (command, out) => {
         const { namespace } = this.state.session(command.session);
         out.reply(command.session, command.request, queues.list(namespace, command.after, command.limit));

@@ -103,6 +103,11 @@ export class MessageTable {
     return this.#slots.get(id);
   }
 
+  /** First ids of the first `limit` blocks of 64 ids that hold messages, by rising id, beginning with the one that `id` is in. */
+  blocksFrom(id: number, limit: number): number[] {
+    return this.#slots.blocksFrom(id, limit);
+  }
+
   /** Takes a slot for a message; the caller has checked that one is free, and sets state and links. */
   add(
     id: number,

@@ -92,6 +92,15 @@ export class ReadyIndex {
     return -1;
   }
 
+  /** Calls `visit` with every waiting message, in no particular order. */
+  forEach(visit: (slot: number) => void): void {
+    for (const level of this.#levels) {
+      if (level === undefined) continue;
+      for (let slot = level.head; slot >= 0; slot = this.#table.next[slot]!) visit(slot);
+      level.returned?.forEach(visit);
+    }
+  }
+
   /** Takes a waiting message out. */
   remove(slot: number): void {
     const table = this.#table;

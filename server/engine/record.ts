@@ -28,6 +28,7 @@ export type JournalRecord =
   | QueuePauseRecord
   | IdsRecord
   | MoveRecord
+  | MessagePriorityRecord
   | TransferRecord
   | ExchangeRecord
   | ExchangeDeleteRecord
@@ -109,6 +110,12 @@ export interface SessionEndRecord {
 /** Started messages go back: id, attempts, due ms (0: at once), id, ... */
 export interface ReturnRecord {
   readonly type: 'return';
+  readonly entries: readonly number[];
+}
+
+/** Messages have another priority: id, priority, id, ... */
+export interface MessagePriorityRecord {
+  readonly type: 'message-priority';
   readonly entries: readonly number[];
 }
 

@@ -4,6 +4,7 @@ import { Consumer } from './consumer.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import type { Exchanges } from './exchanges.js';
+import type { MessageActs } from './message-acts.js';
 import { FLAG, STATE } from './message-table.js';
 import type { Namespaces } from './namespaces.js';
 import type { Places } from './places.js';
@@ -15,6 +16,7 @@ import type {
   CheckpointRecord,
   IdsRecord,
   JournalRecord,
+  MessagePriorityRecord,
   MovedMessage,
   MoveRecord,
   PublishRecord,
@@ -52,6 +54,7 @@ export interface RestoreParts {
   readonly publishing: Publishing;
   readonly deliveries: Deliveries;
   readonly exchanges: Exchanges;
+  readonly messageActs: MessageActs;
 }
 
 export class Restore {
@@ -64,6 +67,7 @@ export class Restore {
   readonly #sessions: Sessions;
   readonly #publishing: Publishing;
   readonly #deliveries: Deliveries;
+  readonly #messageActs: MessageActs;
   readonly #targets: (Queue | null)[] = [];
   readonly #exchanges: Exchanges;
   #isStarted = false;
@@ -79,6 +83,7 @@ export class Restore {
     this.#publishing = parts.publishing;
     this.#deliveries = parts.deliveries;
     this.#exchanges = parts.exchanges;
+    this.#messageActs = parts.messageActs;
   }
 
   apply(record: JournalRecord): void {
@@ -100,6 +105,9 @@ export class Restore {
         break;
       case 'transfer':
         this.#transfer(record);
+        break;
+      case 'message-priority':
+        this.#messagePriority(record);
         break;
       case 'session':
         this.#session(record);
@@ -262,6 +270,13 @@ export class Restore {
       const slot = table.find(message.id);
       if (slot >= 0) table.move(slot, segment, offset + message.offset);
       else this.#insertMoved(message, segment, offset + message.offset);
+    }
+  }
+
+  #messagePriority({ entries }: MessagePriorityRecord): void {
+    for (let i = 0; i < entries.length; i += 2) {
+      const slot = this.#state.table.find(entries[i]!);
+      if (slot >= 0) this.#messageActs.setPriority(slot, entries[i + 1]!);
     }
   }
 

@@ -113,6 +113,7 @@ const RECORDS: readonly Bodiless[] = [
   { type: 'unbind', ...CHECKPOINT.bindings[1]! },
   NAMESPACE,
   { type: 'namespace-delete', name: 'team' },
+  { type: 'message-priority', entries: [17, 0, 2 ** 40, 255] },
   CHECKPOINT,
 ];
 
