@@ -9,6 +9,7 @@ import type { Delivery } from './delivery.js';
 import { invalidArgument } from './errors.js';
 import { Exchanges } from './exchanges.js';
 import type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from './message.js';
+import { Messages } from './messages.js';
 import { Namespaces } from './namespaces.js';
 import { type ConnectOptions, type ConsumeOptions, parseConnectOptions, parseConsumeOptions } from './options.js';
 import { Publisher } from './publisher.js';
@@ -36,6 +37,8 @@ export class Client {
   readonly tokens: Tokens;
   /** Declare, bind, list and delete exchanges. */
   readonly exchanges: Exchanges;
+  /** Look at messages by id or filter; drop, move, retry, reorder and redrive them. */
+  readonly messages: Messages;
   readonly #connection: Connection;
   readonly #publisher: Publisher;
   readonly #settlements: Settlements;
@@ -69,6 +72,7 @@ export class Client {
     this.tokens = new Tokens(this.#requests);
     this.namespaces = new Namespaces(this.#requests);
     this.exchanges = new Exchanges(this.#requests);
+    this.messages = new Messages(this.#requests);
     this.#targets = {
       flowChanged: (blocked) => {
         this.#connection.blocked(blocked);

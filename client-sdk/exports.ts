@@ -8,8 +8,15 @@ export {
   type HeaderMatch,
   type HeaderValue,
   LovageError,
+  type MessageFilter,
+  type MessageInfo,
+  type MessagePage,
+  type MessageSelection,
+  type MessageSkip,
+  type MessageState,
   type NamespaceInfo,
   type NamespaceSettings,
+  type PeekedMessage,
   type QueueInfo,
   type QueueSettings,
   type Right,
@@ -22,6 +29,7 @@ export type { Consumer, Handler } from './consumer.js';
 export type { Delivery, NackOptions } from './delivery.js';
 export type { DeclaredExchange, ExchangeBinding, ExchangeOptions, Exchanges } from './exchanges.js';
 export type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from './message.js';
+export type { ActOptions, ForceOptions, MessageChanges, Messages, PageOptions } from './messages.js';
 export type { Namespaces } from './namespaces.js';
 export type { ConnectOptions, ConsumeOptions } from './options.js';
 export type { DeclaredQueue, Queues } from './queues.js';

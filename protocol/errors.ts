@@ -65,7 +65,7 @@ export const ERRORS = {
     close: null,
     text: 'the broker is short of memory or disk and takes no messages now; consuming goes on',
   },
-  MESSAGE_NOT_FOUND: { by: 'broker', close: null, text: 'there is no message of this id' },
+  MESSAGE_NOT_FOUND: { by: 'broker', close: null, text: 'there is no message of this id in the queue' },
   UNKNOWN_TAG: { by: 'broker', close: null, text: 'no delivery of this tag was sent on this session' },
   ALREADY_SETTLED: { by: 'broker', close: null, text: 'this delivery is settled already' },
   SUPERSEDED: {

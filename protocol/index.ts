@@ -8,6 +8,7 @@ export * from './exchanges.js';
 export * from './frame-reader.js';
 export * from './frame-writer.js';
 export * from './limits.js';
+export * from './messages.js';
 export * from './names.js';
 export * from './namespaces.js';
 export * from './ops.js';

@@ -63,6 +63,12 @@ export const LIMITS = {
   deadLettersMax: 16,
   /** Names per page of a listing. */
   pageMax: 1_000,
+  /** Ids in one request about messages. */
+  messageIdsMax: 1_000,
+  /** Messages of one peek. */
+  peekMax: 32,
+  /** Bytes of a body that a peek shows. */
+  peekBodyMax: 65_536,
   /** Patterns of a token for one right. */
   patternsMax: 32,
   /** Tokens of a broker. */

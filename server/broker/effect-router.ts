@@ -10,7 +10,16 @@
  * Two effects rest on less than the whole state: the first delivery of a message that is on disk already, and whatever concerns a message that is
  * kept in memory only. They go to `now` at once.
  */
-import { DURABILITY, type ErrorCode, encodeFrame, SERVER_OPS } from '@lovage/protocol';
+import {
+  DURABILITY,
+  decodeValue,
+  type ErrorCode,
+  encodeFrame,
+  LIMITS,
+  type MessageInfo,
+  type PeekedMessage,
+  SERVER_OPS,
+} from '@lovage/protocol';
 import type { EffectSink, Opened } from '../engine/effects.js';
 import { FLAG, STATE } from '../engine/message-table.js';
 import type { JournalRecord, MoveRecord, PublishRecord } from '../engine/record.js';
@@ -25,6 +34,8 @@ const DURABILITY_OF: Record<SyncClass, number> = {
   never: DURABILITY.indexOf('never'),
   memory: DURABILITY.indexOf('memory'),
 };
+/** Head of a MessagePack array of three. */
+const PAYLOAD_ARRAY = 0x93;
 const MEMORY = DURABILITY.indexOf('memory');
 /** A message with one of these was out before, or in another queue. */
 const BEEN_ELSEWHERE = FLAG.REDELIVERED | FLAG.TRANSFERRED;
@@ -188,6 +199,36 @@ export class EffectRouter implements EffectSink {
 
   reply(session: number, request: number, result: unknown): void {
     this.#frame(session, [SERVER_OPS.REPLY, request, result]);
+  }
+
+  peeked(
+    session: number,
+    request: number,
+    messages: readonly MessageInfo[],
+    slots: readonly number[],
+    next: number | null,
+  ): void {
+    const peeked = messages.map((info, i) => ({ ...info, ...this.#contents(slots[i]!) }));
+    this.reply(session, request, { messages: peeked, next });
+  }
+
+  /** What is in a message, the body cut to `LIMITS.peekBodyMax`. */
+  #contents(slot: number): Omit<PeekedMessage, keyof MessageInfo> {
+    const { table } = this.#state;
+    const length = table.length[slot]!;
+    const segment = table.segment[slot]!;
+    const offset = table.offset[slot]!;
+    // The three values of a payload stand one behind the other: with the head of an array before them they are one.
+    const bytes = new Uint8Array(length + 1);
+    bytes[0] = PAYLOAD_ARRAY;
+    if (table.isMemory(slot)) bytes.set(table.memoryFrames.get(segment).subarray(offset, offset + length), 1);
+    else this.#journal.copyTo(segment, offset, length, bytes, 1);
+    const [contentType, headers, body] = decodeValue(bytes) as [
+      string | null,
+      Record<string, unknown> | null,
+      Uint8Array,
+    ];
+    return { contentType, headers, body: body.slice(0, LIMITS.peekBodyMax), bodyBytes: body.length };
   }
 
   fail(

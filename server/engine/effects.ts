@@ -2,7 +2,7 @@
  * What the engine asks for in answer to a command: records to write, and effects that may be seen only when those records are safe. The
  * broker's sink holds an effect back until the batch is on disk that was gathering when the effect came.
  */
-import type { ErrorCode } from '@lovage/protocol';
+import type { ErrorCode, MessageInfo } from '@lovage/protocol';
 import type { JournalRecord, MoveRecord, PublishRecord } from './record.js';
 
 /** What `open` found. */

@@ -63,7 +63,12 @@ export class MessageActs {
       const message = `Cannot ${command.act} messages: queue "${missing}" does not exist, expected one of this namespace`;
       return out.fail(session, request, 'QUEUE_NOT_FOUND', message, { queue: missing });
     }
-    const outcome = { matched: 0, changed: 0, skipped: {} as { [S in MessageSkip]?: number }, next: null as number | null };
+    const outcome = {
+      matched: 0,
+      changed: 0,
+      skipped: {} as { [S in MessageSkip]?: number },
+      next: null as number | null,
+    };
     const act = (slot: number): void => {
       outcome.matched++;
       const skip = this.#act(command, slot, queue, target, out);
@@ -103,7 +108,13 @@ export class MessageActs {
   }
 
   /** Changes one message, or with `dryRun` only says whether it would. */
-  #act(command: MessageActCommand, slot: number, queue: Queue, target: Queue | null, out: EffectSink): MessageSkip | null {
+  #act(
+    command: MessageActCommand,
+    slot: number,
+    queue: Queue,
+    target: Queue | null,
+    out: EffectSink,
+  ): MessageSkip | null {
     const { table } = this.#state;
     const { dryRun } = command;
     const state = table.state[slot];

@@ -85,7 +85,8 @@ export class MessageWalk {
     const blocks = table.blocksFrom(first, BLOCKS_MAX);
     const ids: number[] = [];
     for (const start of blocks)
-      for (let id = Math.max(start, first); id < Math.min(start + 64, below); id++) if (table.find(id) >= 0) ids.push(id);
+      for (let id = Math.max(start, first); id < Math.min(start + 64, below); id++)
+        if (table.find(id) >= 0) ids.push(id);
     const end = (blocks.at(-1) ?? 0) + 63;
     return { ids, last: blocks.length < BLOCKS_MAX || end + 1 >= below ? null : end };
   }

@@ -84,13 +84,13 @@ export function map(value: unknown, what: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
-function list(value: unknown, what: string, max: number): readonly unknown[] {
+export function list(value: unknown, what: string, max: number): readonly unknown[] {
   if (!Array.isArray(value)) throw badFrame(what, value, 'an array');
   if (value.length > max) throw invalid(what, value.length, `at most ${max} elements`);
   return value;
 }
 
-function oneOf<T extends string>(value: unknown, what: string, choices: readonly T[]): T {
+export function oneOf<T extends string>(value: unknown, what: string, choices: readonly T[]): T {
   const given = text(value, what);
   const found = choices.find((choice) => choice === given);
   if (found === undefined) throw invalid(what, given, `one of ${choices.join(', ')}`);

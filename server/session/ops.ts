@@ -24,6 +24,15 @@ import {
   parseSettings,
   whole,
 } from './fields.js';
+import {
+  messageDrop,
+  messageList,
+  messageMove,
+  messagePeek,
+  messagePriority,
+  messageRedrive,
+  messageRetry,
+} from './message-ops.js';
 import { namespaceDelete, namespaceList, namespaceSet } from './namespace-ops.js';
 import { refusedPublish } from './publish-guard.js';
 import { assertAllowed } from './rights.js';
@@ -153,6 +162,13 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
       limit: whole(fields[2], 'limit', 1, LIMITS.pageMax),
     });
   }),
+  MESSAGE_LIST: request(messageList),
+  MESSAGE_PEEK: request(messagePeek),
+  MESSAGE_MOVE: request(messageMove),
+  MESSAGE_DROP: request(messageDrop),
+  MESSAGE_RETRY: request(messageRetry),
+  MESSAGE_PRIORITY: request(messagePriority),
+  MESSAGE_REDRIVE: request(messageRedrive),
   TOKEN_CREATE: request(tokenCreate),
   TOKEN_LIST: request(tokenList),
   TOKEN_REVOKE: request(tokenRevoke),

@@ -63,6 +63,18 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   BIND: { need: 'configure', names: endsOf, writes: (fields) => endsOf(fields).slice(1) },
   UNBIND: { need: 'configure', names: endsOf },
   BINDING_LIST: { need: 'view' },
+  MESSAGE_LIST: { need: 'view' },
+  MESSAGE_PEEK: { need: 'read', names: first },
+  MESSAGE_MOVE: {
+    need: 'configure',
+    names: first,
+    writes: ([, , , options]) => [(options as { readonly to?: unknown } | null)?.to],
+  },
+  MESSAGE_DROP: { need: 'configure', names: first },
+  MESSAGE_RETRY: { need: 'configure', names: first },
+  MESSAGE_PRIORITY: { need: 'configure', names: first },
+  // They go back to where they came from.
+  MESSAGE_REDRIVE: { need: 'configure', names: first },
   TOKEN_CREATE: { need: 'admin', target: ([options]) => (options as { readonly name?: unknown } | null)?.name },
   TOKEN_LIST: { need: 'admin', isLook: true },
   TOKEN_REVOKE: { need: 'admin', target: ([id]) => id },

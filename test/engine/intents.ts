@@ -109,6 +109,30 @@ export type Intent =
       readonly bytesMax: number | null;
       readonly defaults: number;
     }
+  | {
+      readonly type: 'messages';
+      readonly session: number;
+      readonly queue: number;
+      /** Of the ids that there are, and -1 for one that there is not; empty for a filter. */
+      readonly picks: readonly number[];
+      readonly state: number;
+      readonly priorityMin: number;
+      readonly after: number;
+      readonly limit: number;
+      readonly peek: boolean;
+    }
+  | {
+      readonly type: 'act';
+      readonly session: number;
+      readonly queue: number;
+      readonly picks: readonly number[];
+      readonly state: number;
+      readonly priorityMin: number;
+      readonly act: number;
+      readonly to: number;
+      readonly force: boolean;
+      readonly dryRun: boolean;
+    }
   | { readonly type: 'namespaces' | 'deleteNamespace'; readonly session: number; readonly inOther: boolean }
   | { readonly type: 'advance' | 'late'; readonly ms: number }
   | { readonly type: 'full'; readonly isFull: boolean; readonly isBlocked?: boolean }
@@ -252,6 +276,35 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
     }),
   ],
   [2, fc.record({ type: fc.constantFrom('revoke', 'tokens'), session, token: fc.nat(5), inOther: fc.boolean() })],
+  [
+    2,
+    fc.record({
+      type: fc.constant('messages' as const),
+      session,
+      queue: fc.nat(QUEUES.length - 1),
+      picks: fc.array(fc.integer({ min: -1, max: 12 }), { maxLength: 3 }),
+      state: fc.nat(7),
+      priorityMin: fc.constantFrom(0, 0, 1, 5),
+      after: fc.constantFrom(0, 0, 3, 20),
+      limit: fc.constantFrom(1, 3, 100),
+      peek: fc.boolean(),
+    }),
+  ],
+  [
+    6,
+    fc.record({
+      type: fc.constant('act' as const),
+      session,
+      queue: fc.nat(QUEUES.length - 1),
+      picks: fc.array(fc.integer({ min: -1, max: 12 }), { maxLength: 3 }),
+      state: fc.nat(7),
+      priorityMin: fc.constantFrom(0, 1, 5),
+      act: fc.nat(4),
+      to: fc.nat(QUEUES.length - 1),
+      force: fc.boolean(),
+      dryRun: fc.constantFrom(false, false, false, true),
+    }),
+  ],
   [
     2,
     fc.record({

@@ -1,15 +1,23 @@
 import { describe, expect, test } from 'vitest';
-import type { MessagesCommand } from '../../server/engine/command.js';
+import type { MessageAct } from '../../server/engine/command.js';
 import { EngineDriver, idsOf, of } from './driver.js';
 import type { Effect } from './recorder.js';
 
-type Act =
-  | { type: 'message-drop'; force?: boolean }
-  | { type: 'message-retry' }
-  | { type: 'message-priority'; priority: number };
+interface Options {
+  readonly dryRun?: boolean;
+  readonly queue?: string;
+  readonly after?: number;
+}
 
-function act(driver: EngineDriver, session: number, given: Act, ids: number[], dryRun = false): Effect[] {
-  return driver.apply({ force: false, ...given, session, request: 7, ids, dryRun } as MessagesCommand);
+/** Acts on these ids, or with null on everything in the queue. */
+function act(
+  driver: EngineDriver,
+  session: number,
+  given: MessageAct,
+  ids: number[] | null,
+  { dryRun = false, queue = 'q', after = 0 }: Options = {},
+): Effect[] {
+  return driver.apply({ type: 'message-act', session, request: 7, queue, ids, filter: {}, after, dryRun, ...given });
 }
 
 function resultOf(effects: readonly Effect[]): unknown {
@@ -25,14 +33,12 @@ function filled(...messages: { priority?: number; delayMs?: number }[]): { drive
   return { driver, session };
 }
 
+const DROP = { act: 'drop', force: false } as const;
+
 describe('drop', () => {
-  test('takes waiting and delayed messages, also after a restart', () => {
+  test('takes ready and delayed messages, also after a restart', () => {
     const { driver, session } = filled({}, { delayMs: 50 }, {});
-    expect(resultOf(act(driver, session, { type: 'message-drop' }, [1, 2]))).toEqual({
-      matched: 2,
-      changed: 2,
-      skipped: {},
-    });
+    expect(resultOf(act(driver, session, DROP, [1, 2]))).toEqual({ matched: 2, changed: 2, skipped: {}, next: null });
     driver.restart();
     expect(idsOf(driver.consume(driver.open(), ['q'], { prefetch: 0 }))).toEqual([3]);
   });
@@ -40,7 +46,7 @@ describe('drop', () => {
   test('recalls a leased message, gives its credit back, and a late answer is SUPERSEDED', () => {
     const { driver, session } = filled({}, {});
     driver.consume(session, ['q'], { prefetch: 1 });
-    const effects = act(driver, session, { type: 'message-drop' }, [1]);
+    const effects = act(driver, session, DROP, [1]);
     expect(of(effects, 'recall').map(({ tag }) => tag)).toEqual([1]);
     expect(idsOf(effects)).toEqual([2]);
     expect(of(driver.answer('ack', session, [1, 1]), 'refused').map(({ code }) => code)).toEqual(['SUPERSEDED']);
@@ -50,57 +56,103 @@ describe('drop', () => {
     const { driver, session } = filled({});
     driver.consume(session, ['q']);
     driver.answer('start', session, [1, 1]);
-    expect(resultOf(act(driver, session, { type: 'message-drop' }, [1]))).toEqual({
-      matched: 1,
-      changed: 0,
-      skipped: { STARTED: 1 },
-    });
-    expect(resultOf(act(driver, session, { type: 'message-drop', force: true }, [1]))).toMatchObject({ changed: 1 });
+    expect(resultOf(act(driver, session, DROP, [1]))).toMatchObject({ changed: 0, skipped: { STARTED: 1 } });
+    expect(resultOf(act(driver, session, { act: 'drop', force: true }, [1]))).toMatchObject({ changed: 1 });
     expect(of(driver.answer('ack', session, [1, 1]), 'refused').map(({ code }) => code)).toEqual(['SUPERSEDED']);
   });
 
-  test('only counts in a dry run, refuses one unknown id, and counts it among others', () => {
+  test('counts and changes nothing with dryRun', () => {
+    const { driver, session } = filled({}, {});
+    const before = driver.log.records.length;
+    expect(resultOf(act(driver, session, DROP, null, { dryRun: true }))).toMatchObject({ matched: 2, changed: 2 });
+    expect(driver.log.records).toHaveLength(before);
+    expect(driver.engine.queueInfo('default', 'q')).toMatchObject({ ready: 2 });
+  });
+
+  test('of one id that is not in the queue is MESSAGE_NOT_FOUND; among several it is counted', () => {
     const { driver, session } = filled({});
-    expect(resultOf(act(driver, session, { type: 'message-drop' }, [1, 9], true))).toEqual({
+    driver.declare(session, 'other');
+    const refused = act(driver, session, DROP, [1], { queue: 'other' });
+    expect(of(refused, 'fail').map(({ code }) => code)).toEqual(['MESSAGE_NOT_FOUND']);
+    expect(resultOf(act(driver, session, DROP, [1, 9, 1]))).toMatchObject({
       matched: 1,
-      changed: 1,
       skipped: { MESSAGE_NOT_FOUND: 1 },
     });
-    expect(of(act(driver, session, { type: 'message-drop' }, [9]), 'fail').map(({ code }) => code)).toEqual([
-      'MESSAGE_NOT_FOUND',
-    ]);
-    expect(driver.engine.queueInfo('default', 'q')).toMatchObject({ ready: 1 });
   });
 });
 
-describe('retry', () => {
-  test('makes a delayed message ready in its old place and skips the others, also after a restart', () => {
-    const { driver, session } = filled({ delayMs: 500 }, {});
-    expect(resultOf(act(driver, session, { type: 'message-retry' }, [1, 2]))).toEqual({
-      matched: 2,
+describe('retry and priority', () => {
+  test('make ready now, and give a new place, also after a restart', () => {
+    const { driver, session } = filled({ delayMs: 5_000 }, {}, {});
+    expect(resultOf(act(driver, session, { act: 'retry' }, null))).toMatchObject({
       changed: 1,
-      skipped: { NOT_DELAYED: 1 },
+      skipped: { NOT_DELAYED: 2 },
     });
+    expect(resultOf(act(driver, session, { act: 'priority', priority: 7 }, [3]))).toMatchObject({ changed: 1 });
     driver.restart();
-    expect(idsOf(driver.consume(driver.open(), ['q'], { prefetch: 0 }))).toEqual([1, 2]);
+    expect(idsOf(driver.consume(driver.open(), ['q'], { prefetch: 0 }))).toEqual([3, 1, 2]);
+  });
+
+  test('of a message that is with a consumer holds when it comes back', () => {
+    const { driver, session } = filled({}, {});
+    driver.consume(session, ['q'], { prefetch: 1 });
+    act(driver, session, { act: 'priority', priority: 3 }, [2]);
+    act(driver, session, { act: 'priority', priority: 9 }, [1]);
+    expect(idsOf(driver.answer('release', session, [1, 1]))).toEqual([1]);
   });
 });
 
-describe('priority', () => {
-  test('gives a waiting message its new place, also after a restart', () => {
-    const { driver, session } = filled({}, {}, { priority: 5 });
-    act(driver, session, { type: 'message-priority', priority: 5 }, [2, 3]);
+describe('move and redrive', () => {
+  test('begin anew in the other queue, also after a restart', () => {
+    const { driver, session } = filled({ priority: 4 }, {});
+    driver.declare(session, 'r');
+    expect(resultOf(act(driver, session, { act: 'move', to: 'r', force: false }, [1]))).toMatchObject({ changed: 1 });
     driver.restart();
-    expect(idsOf(driver.consume(driver.open(), ['q'], { prefetch: 0 }))).toEqual([2, 3, 1]);
+    const [delivery] = of(driver.consume(driver.open(), ['r']), 'deliver');
+    expect(delivery).toMatchObject({ id: 1, priority: 4, attempt: 1 });
   });
 
-  test('of a leased message counts when it comes back', () => {
-    const { driver, session } = filled({ priority: 1 }, {});
-    driver.consume(session, ['q'], { prefetch: 1 });
-    act(driver, session, { type: 'message-priority', priority: 0 }, [1]);
-    driver.apply({ type: 'cancel', session, request: 1, consumerId: 1 });
-    driver.answer('release', session, [1, 1]);
-    expect(driver.engine.queueInfo('default', 'q')).toMatchObject({ ready: 2, leased: 0 });
-    expect(idsOf(driver.consume(driver.open(), ['q'], { prefetch: 0 }))).toEqual([1, 2]);
+  test('send a dead letter back to a queue that is made again', () => {
+    const driver = new EngineDriver();
+    const session = driver.open();
+    driver.declare(session, 'q', { deadLetterQueue: 'dead' });
+    driver.publish(session, { queue: 'q' });
+    driver.consume(session, ['q']);
+    driver.nack(session, [1, 1], false);
+    driver.apply({ type: 'delete', session, request: 1, name: 'q', ifEmpty: false, ifUnused: false });
+    driver.tick();
+    expect(resultOf(act(driver, session, { act: 'redrive' }, null, { queue: 'dead' }))).toMatchObject({ changed: 1 });
+    driver.restart();
+    expect(driver.engine.queueInfo('default', 'q')).toMatchObject({ ready: 1 });
+    const again = driver.open();
+    expect(resultOf(act(driver, again, { act: 'redrive' }, [1]))).toMatchObject({ skipped: { NOT_A_DEAD_LETTER: 1 } });
+  });
+});
+
+describe('steps', () => {
+  test('go through a queue by rising id, each message once, however many others there are', () => {
+    const driver = new EngineDriver({ messagesMax: 65_536 });
+    const session = driver.open();
+    for (const name of ['q', 'r']) driver.declare(session, name);
+    // Every third is in the other queue.
+    const messages = Array.from({ length: 30_000 }, (_, i) => ({ queue: i % 3 === 2 ? 'r' : 'q' }));
+    driver.publish(session, ...messages);
+    let after: number | null = 0;
+    let matched = 0;
+    let steps = 0;
+    while (after !== null) {
+      const result = resultOf(act(driver, session, { act: 'priority', priority: 5 }, null, { after })) as {
+        matched: number;
+        changed: number;
+        next: number | null;
+      };
+      expect(result.changed).toBe(result.matched);
+      expect(result.matched).toBeLessThanOrEqual(1_000);
+      matched += result.matched;
+      after = result.next;
+      steps++;
+    }
+    expect(matched).toBe(20_000);
+    expect(steps).toBeLessThan(50);
   });
 });

@@ -2,7 +2,7 @@
  * The engine's sink for tests: effects as plain objects in their order, and records as bytes, through the real codec, in a journal of arrays
  * that is cut into segments and can be read back from its first segment on.
  */
-import type { DeadLetter, ErrorCode } from '@lovage/protocol';
+import type { DeadLetter, ErrorCode, MessageInfo } from '@lovage/protocol';
 import {
   encodeMoveHead,
   encodePublishHead,
@@ -57,6 +57,7 @@ export type Effect =
   | { readonly type: 'reply'; readonly session: number; readonly request: number; readonly result: unknown }
   | { readonly type: 'fail'; readonly session: number; readonly request: number; readonly code: ErrorCode }
   | { readonly type: 'revoked'; readonly id: string }
+  | { readonly type: 'peeked'; readonly session: number; readonly request: number; readonly result: unknown }
   | { readonly type: 'accessClosed'; readonly session: number }
   | { readonly type: 'cancelled'; readonly session: number; readonly consumerId: number; readonly code: ErrorCode };
 
@@ -153,6 +154,18 @@ export class Recorder implements EffectSink {
 
   reject(session: number, firstSeq: number, count: number, code: ErrorCode): void {
     for (let i = 0; i < count; i++) this.effects.push({ type: 'reject', session, seq: firstSeq + i, code });
+  }
+
+  peeked(
+    session: number,
+    request: number,
+    messages: readonly MessageInfo[],
+    slots: readonly number[],
+    next: number | null,
+  ): void {
+    const { table } = this.#engine().state;
+    const ids = slots.map((slot) => table.id[slot]!);
+    this.effects.push({ type: 'peeked', session, request, result: { messages, ids, next } });
   }
 
   deliver(session: number, lease: number): void {

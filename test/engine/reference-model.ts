@@ -13,6 +13,7 @@ import { sorted, spread } from './model/answers.js';
 import type { CommandOf, ModelQueue } from './model/entities.js';
 import { ModelExchanges } from './model/exchanges.js';
 import { ModelFlow } from './model/flow.js';
+import { ModelMessageActs } from './model/message-acts.js';
 import { ModelMessages } from './model/messages.js';
 import { isFullOfQueues, ModelNamespaces } from './model/namespaces.js';
 import { ModelPublishing } from './model/publishing.js';
@@ -32,6 +33,7 @@ export class ReferenceModel extends ModelState {
   readonly #sessions = new ModelSessions(this, this.#messages, this.#flow);
   readonly #settling = new ModelSettling(this, this.#messages, this.#flow);
   readonly #publishing = new ModelPublishing(this, this.#messages, this.#flow);
+  readonly #messageActs = new ModelMessageActs(this, this.#messages, this.#flow);
   readonly #exchanges = new ModelExchanges(this);
   readonly #tokens = new ModelTokens(this);
   readonly #namespaces = new ModelNamespaces(this, this.#queues);
@@ -154,6 +156,7 @@ export class ReferenceModel extends ModelState {
     this.#checkDenied();
     this.#flow.beginRecalls();
     for (const effect of effects) if (effect.type === 'recall') this.#flow.checkRecall(effect);
+    assert.deepEqual([...this.calledBack], [], 'what is taken away is recalled');
     const answers = effects.filter((effect) => effect.type !== 'deliver' && effect.type !== 'recall');
     assert.deepEqual(sorted(answers.flatMap(spread)), sorted(this.answers.flatMap(spread)));
   }
@@ -183,6 +186,8 @@ export class ReferenceModel extends ModelState {
       resume: (command) => queues.pause(command, false),
       inspect: (command) => queues.inspect(command),
       list: (command) => queues.list(command),
+      'message-list': (command) => this.#messageActs.list(command),
+      'message-act': (command) => this.#messageActs.act(command),
       'exchange-declare': exchange,
       'exchange-delete': exchange,
       'exchange-list': exchange,

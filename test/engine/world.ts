@@ -5,13 +5,14 @@
 import assert from 'node:assert/strict';
 import {
   EXCHANGE_TYPES,
+  MESSAGE_STATES,
   PUBLISH_FLAGS,
   parseNamespaceSettings,
   parseTokenOptions,
   type QueueSettings,
 } from '@lovage/protocol';
 import { RecordReader } from '../../server/broker/record-codec.js';
-import type { Command } from '../../server/engine/command.js';
+import type { Command, MessageAct } from '../../server/engine/command.js';
 import { Engine } from '../../server/engine/engine.js';
 import type { MovedMessage } from '../../server/engine/record.js';
 import { ENGINE_DEFAULTS, type EngineOptions } from '../../server/engine/state.js';
@@ -459,6 +460,54 @@ export class World {
       const name = inOther ? 'other' : 'default';
       this.apply({ type: 'namespace-delete', session: number, request: this.#requests++, name });
     });
+  }
+
+  messages({ session, queue, picks, state, priorityMin, after, limit, peek }: IntentOf<'messages'>): void {
+    this.#with(session, ({ number }) =>
+      this.apply({
+        type: 'message-list',
+        session: number,
+        request: this.#requests++,
+        queue: QUEUES[queue]!,
+        ids: this.#picked(picks),
+        filter: { state: MESSAGE_STATES[state], priorityMin },
+        after,
+        limit: picks.length > 0 ? 100 : limit,
+        withBodies: peek,
+      }),
+    );
+  }
+
+  act({ session, queue, picks, state, priorityMin, act, to, force, dryRun }: IntentOf<'act'>): void {
+    const ACTS: readonly MessageAct[] = [
+      { act: 'drop', force },
+      { act: 'move', to: QUEUES[to]!, force },
+      { act: 'priority', priority: to },
+      { act: 'retry' },
+      { act: 'redrive' },
+    ];
+    // The door refuses a move from a queue to itself.
+    if (act === 1 && to === queue) return;
+    this.#with(session, ({ number }) =>
+      this.apply({
+        type: 'message-act',
+        session: number,
+        request: this.#requests++,
+        queue: QUEUES[queue]!,
+        ids: this.#picked(picks),
+        filter: { state: MESSAGE_STATES[state], priorityMin },
+        after: 0,
+        dryRun,
+        ...ACTS[act]!,
+      }),
+    );
+  }
+
+  /** Ids of messages that there are, -1 for one that there never will be; null if none is picked. */
+  #picked(picks: readonly number[]): number[] | null {
+    if (picks.length === 0) return null;
+    const ids = [...this.model.messages.keys()];
+    return picks.map((pick) => (pick < 0 ? 2 ** 50 : (ids[pick] ?? 2 ** 51 + pick)));
   }
 
   advance({ ms }: IntentOf<'advance'>): void {

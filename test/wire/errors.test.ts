@@ -294,6 +294,8 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
     return { code: wire.errorCode, close: wire.closedWith?.code ?? null };
   },
   NAMESPACE_NOT_FOUND: () => request(CLIENT_OPS.NAMESPACE_DELETE, ['none']),
+  MESSAGE_NOT_FOUND: () =>
+    request(CLIENT_OPS.MESSAGE_DROP, ['of-messages', { ids: [1] }, 0, {}], (client) => client.declare('of-messages')),
   TOKEN_NOT_FOUND: () => request(CLIENT_OPS.TOKEN_REVOKE, ['none']),
   QUOTA_EXCEEDED: async () => {
     const harness = await SessionHarness.start();

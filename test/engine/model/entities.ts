@@ -10,7 +10,7 @@ export type MessageState = 'waiting' | 'delayed' | 'leased' | 'started';
 
 export interface ModelMessage {
   readonly id: number;
-  readonly priority: number;
+  priority: number;
   readonly isMemory: boolean;
   readonly payload: Uint8Array;
   queue: ModelQueue;

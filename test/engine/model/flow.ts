@@ -33,6 +33,7 @@ export class ModelFlow {
   }
 
   checkRecall({ session: number, tag }: Extract<Effect, { type: 'recall' }>): void {
+    if (this.#state.calledBack.delete(`${number} ${tag}`)) return;
     const lease = this.#state.sessions.get(number)?.leases.get(tag);
     const { message } = lease ?? {};
     assert.ok(lease !== undefined && message?.state === 'leased', 'a recall asks for a delivery that has not started');

@@ -70,14 +70,20 @@ export class ModelMessages {
     const { nowMs } = this.#state;
     const from = message.queue;
     from.totals.deadLettered++;
-    to.totals.arrived++;
-    to.usedMs = nowMs;
     const isSame = (entry: { queue: string; reason: string }): boolean =>
       entry.queue === from.name && entry.reason === reason;
     const count = 1 + (message.history.find(isSame)?.count ?? 0);
     message.history = message.history.filter((entry) => !isSame(entry));
     message.history.push({ queue: from.name, reason, timeMs: nowMs, count });
     if (message.history.length > 16) message.history.shift();
+    this.arrive(message, to);
+  }
+
+  /** It stands in another queue, and begins anew there. */
+  arrive(message: ModelMessage, to: ModelQueue): void {
+    const { nowMs } = this.#state;
+    to.totals.arrived++;
+    to.usedMs = nowMs;
     message.queue = to;
     message.attempts = 0;
     message.lease = null;

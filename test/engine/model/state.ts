@@ -42,6 +42,8 @@ export class ModelState {
   /** Queues that got messages, and consumers that got credit: in which order those are served is left open. */
   readonly touched = new Set<ModelQueue>();
   readonly gained = new Set<ModelConsumer>();
+  /** Session and tag of deliveries that are taken from their consumers for good, and not to make room. */
+  readonly calledBack = new Set<string>();
   yielding: ReadonlySet<ModelConsumer> = new Set();
   /** Namespace of a queue that was not made and that the engine has not made either: there must have been no room for it. */
   deniedIn: string | null = null;
@@ -55,6 +57,7 @@ export class ModelState {
     this.clock(nowMs);
     this.touched.clear();
     this.gained.clear();
+    this.calledBack.clear();
     this.told = effects;
     this.deliveries = effects.filter((effect) => effect.type === 'deliver');
     this.answers = [];

@@ -1,0 +1,98 @@
+/** MESSAGE_LIST to MESSAGE_REDRIVE: messages of a queue by their ids or by a filter. */
+import { DEAD_LETTER_REASONS, LIMITS, MESSAGE_STATES, type MessageFilter } from '@lovage/protocol';
+import type { MessageAct, MessageActCommand, MessageListCommand } from '../engine/command.js';
+import { type Fields, flag, invalid, list, map, name, oneOf, whole } from './fields.js';
+import type { Session } from './session.js';
+
+const ID_MAX = Number.MAX_SAFE_INTEGER;
+
+/** Which messages of a queue: those of `ids`, or if that is null those that fit `filter`. */
+export interface Selected {
+  readonly ids: readonly number[] | null;
+  readonly filter: MessageFilter;
+}
+
+const FILTER_FIELDS = {
+  state: (value: unknown) => oneOf(value, 'state', MESSAGE_STATES),
+  priorityMin: (value: unknown) => whole(value, 'priorityMin', 0, LIMITS.priorityMax),
+  priorityMax: (value: unknown) => whole(value, 'priorityMax', 0, LIMITS.priorityMax),
+  idMin: (value: unknown) => whole(value, 'idMin', 0, ID_MAX),
+  idBelow: (value: unknown) => whole(value, 'idBelow', 0, ID_MAX),
+  reason: (value: unknown) => oneOf(value, 'reason', DEAD_LETTER_REASONS),
+  from: (value: unknown) => name(value, 'from'),
+} as const satisfies { readonly [K in keyof MessageFilter]-?: (value: unknown) => MessageFilter[K] };
+
+/** A selection as it stands in a frame or in the body of a request. Throws INVALID_ARGUMENT with `details.field`. */
+export function parseSelection(value: unknown): Selected {
+  const given = map(value, 'selection');
+  const filter: Record<string, unknown> = {};
+  let ids: number[] | null = null;
+  for (const [field, wanted] of Object.entries(given)) {
+    if (wanted === null || wanted === undefined) continue;
+    if (field === 'ids') {
+      ids = list(wanted, 'ids', LIMITS.messageIdsMax).map((id) => whole(id, 'ids', 1, ID_MAX));
+      if (ids.length === 0) throw invalid('ids', 'an empty list', `1 to ${LIMITS.messageIdsMax} ids`);
+    } else if (Object.hasOwn(FILTER_FIELDS, field)) {
+      filter[field] = FILTER_FIELDS[field as keyof typeof FILTER_FIELDS](wanted);
+    } else {
+      throw invalid(field.slice(0, 200), 'an unknown field', `one of ids, ${Object.keys(FILTER_FIELDS).join(', ')}`);
+    }
+  }
+  if (ids !== null && Object.keys(filter).length > 0) throw invalid('ids', 'given with a filter', 'ids or a filter');
+  return { ids, filter };
+}
+
+/** What a request about messages begins with: its number, the queue, the selection, and where a step or a page begins. */
+function start(session: Session, request: number, fields: Fields): Omit<MessageActCommand, 'act' | 'type' | 'dryRun'> {
+  return {
+    session: session.number,
+    request,
+    queue: name(fields[0], 'queue'),
+    ...parseSelection(fields[1]),
+    after: fields[2] === null || fields[2] === undefined ? 0 : whole(fields[2], 'after', 0, ID_MAX),
+  };
+}
+
+function show(withBodies: boolean, limitMax: number) {
+  return (session: Session, request: number, fields: Fields): void => {
+    const limit = whole(fields[3], 'limit', 1, limitMax);
+    const command: MessageListCommand = { type: 'message-list', ...start(session, request, fields), limit, withBodies };
+    if (command.ids !== null && command.ids.length > limitMax)
+      throw invalid('ids', command.ids.length, `at most ${limitMax} ids`);
+    session.context.broker.submit(command);
+  };
+}
+
+function act(parse: (options: Readonly<Record<string, unknown>>) => MessageAct) {
+  return (session: Session, request: number, fields: Fields): void => {
+    const options = map(fields[3], 'options');
+    const dryRun = flag(options.dryRun, 'dryRun');
+    if (options.to !== undefined && options.to === fields[0]) throw invalid('to', options.to, 'another queue');
+    session.context.broker.submit({
+      type: 'message-act',
+      ...start(session, request, fields),
+      dryRun,
+      ...parse(options),
+    });
+  };
+}
+
+/** What is done, from the options of a request. Throws INVALID_ARGUMENT with `details.field`. */
+export const MESSAGE_ACTS = {
+  MESSAGE_MOVE: (options) => ({ act: 'move', to: name(options.to, 'to'), force: flag(options.force, 'force') }),
+  MESSAGE_DROP: (options) => ({ act: 'drop', force: flag(options.force, 'force') }),
+  MESSAGE_RETRY: () => ({ act: 'retry' }),
+  MESSAGE_PRIORITY: (options) => ({
+    act: 'priority',
+    priority: whole(options.priority, 'priority', 0, LIMITS.priorityMax),
+  }),
+  MESSAGE_REDRIVE: () => ({ act: 'redrive' }),
+} as const satisfies Record<string, (options: Readonly<Record<string, unknown>>) => MessageAct>;
+
+export const messageList = show(false, LIMITS.pageMax);
+export const messagePeek = show(true, LIMITS.peekMax);
+export const messageMove = act(MESSAGE_ACTS.MESSAGE_MOVE);
+export const messageDrop = act(MESSAGE_ACTS.MESSAGE_DROP);
+export const messageRetry = act(MESSAGE_ACTS.MESSAGE_RETRY);
+export const messagePriority = act(MESSAGE_ACTS.MESSAGE_PRIORITY);
+export const messageRedrive = act(MESSAGE_ACTS.MESSAGE_REDRIVE);
