@@ -4,6 +4,7 @@ import { VERSION } from '../app/version.js';
 import { addConsume } from './consume.js';
 import { addExchanges } from './exchanges.js';
 import { addJournal } from './journal.js';
+import { addMessages } from './messages.js';
 import { addNamespaces } from './namespaces.js';
 import { addPublish } from './publish.js';
 import { addQueues } from './queues.js';
@@ -17,6 +18,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addConsume,
   addQueues,
   addExchanges,
+  addMessages,
   addTokens,
   addNamespaces,
   addStatus,

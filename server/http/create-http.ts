@@ -19,7 +19,9 @@ import type { TlsFiles } from '../settings/index.js';
 import { addApiRoutes, assertSeesAll } from './api-routes.js';
 import { guardDoor, SECURITY_HEADERS } from './door.js';
 import { asHttpError, HTTP_ERRORS, HttpError, type HttpErrorCode } from './errors.js';
+import { addExchangeRoutes } from './exchange-routes.js';
 import { addHealthRoutes } from './health-routes.js';
+import { addMessageRoutes } from './message-routes.js';
 import { createMetrics } from './metrics.js';
 import { addNamespaceRoutes } from './namespace-routes.js';
 import { Office } from './office.js';
@@ -87,6 +89,8 @@ export function createHttp({ view, authority, desk, onAudit, allowedHosts, tls, 
   addApiRoutes(fastify, view);
   const office = new Office({ view, desk, onAudit });
   addQueueRoutes(fastify, office);
+  addMessageRoutes(fastify, office);
+  addExchangeRoutes(fastify, office);
   addTokenRoutes(fastify, office);
   addNamespaceRoutes(fastify, office);
   const metrics = createMetrics(view);

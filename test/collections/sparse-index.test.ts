@@ -36,6 +36,21 @@ describe('SparseIndex', () => {
     expect(entries(index).size).toBe(keys.length);
   });
 
+  test('tells the first blocks from a key on, by rising key', () => {
+    const index = new SparseIndex(1);
+    const keys = Array.from({ length: 3_000 }, (_, i) => (i * 7_919) % 3_000).map((i) => i * 130 + 5);
+    for (const key of keys) index.set(key, 1);
+    const blocks = [...new Set(keys.map((key) => Math.floor(key / 64) * 64))].sort((a, b) => a - b);
+    for (const [from, limit] of [
+      [0, 10],
+      [0, 10_000],
+      [blocks[50]! + 63, 7],
+      [blocks[50]! + 64, 7],
+      [blocks.at(-1)! + 64, 5],
+    ] as const)
+      expect(index.blocksFrom(from, limit)).toEqual(blocks.filter((block) => block + 63 >= from).slice(0, limit));
+  });
+
   test('a value is replaced and counted once', () => {
     const index = new SparseIndex(2);
     index.set(5, 1);

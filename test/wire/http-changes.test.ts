@@ -1,0 +1,104 @@
+/** What the HTTP API changes: messages and exchanges, by the rights of a token, on a real broker. */
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type Client, connect } from '../../client-sdk/index.js';
+import { BrokerProcess } from '../support/broker-process.js';
+import { atEnd } from '../support/cleanup.js';
+
+let broker: BrokerProcess;
+let admin: Client;
+let token: string;
+
+beforeAll(async () => {
+  broker = await BrokerProcess.start();
+  const first = await connect(broker.url);
+  ({ secret: token } = await first.tokens.create({ name: 'all', role: 'admin' }));
+  await first.close();
+  admin = await connect(broker.url, { token });
+});
+
+async function ask(method: string, path: string, body?: unknown, as = token): Promise<[number, unknown]> {
+  const answer = await fetch(`${broker.url.replace('ws:', 'http:')}/api/v1/${path}`, {
+    method,
+    headers: { authorization: `Bearer ${as}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+  return [answer.status, await answer.json()];
+}
+
+async function publish(queue: string, bodies: readonly string[]): Promise<number[]> {
+  await admin.queues.declare(queue);
+  const receipts = await admin.publishMany(
+    queue,
+    bodies.map((body) => ({ body })),
+  );
+  return receipts.map(({ id }) => id);
+}
+
+describe('messages', () => {
+  test('are listed, shown, reordered, moved and dropped', async () => {
+    const [first, second, third] = await publish('q', ['a', 'b', 'c']);
+    await admin.queues.declare('r');
+    const messages = 'queues/default/q/messages';
+    expect(await ask('GET', `${messages}?limit=2`)).toMatchObject([
+      200,
+      { messages: [{ id: first }, { id: second }], next: second },
+    ]);
+    expect(await ask('GET', `${messages}?contents=true&idMin=${third}`)).toMatchObject([
+      200,
+      { messages: [{ id: third, body: Buffer.from('c').toString('base64'), bodyBytes: 1 }] },
+    ]);
+    expect(await ask('POST', `${messages}/priority`, { ids: [third], priority: 5 })).toMatchObject([
+      200,
+      { changed: 1 },
+    ]);
+    expect((await admin.messages.list('q', { priorityMin: 5 })).messages).toHaveLength(1);
+    expect(await ask('POST', `${messages}/move`, { priorityMin: 5, to: 'r', dryRun: true })).toMatchObject([
+      200,
+      { changed: 1 },
+    ]);
+    expect(await ask('POST', `${messages}/move`, { priorityMin: 5, to: 'r' })).toMatchObject([200, { changed: 1 }]);
+    expect(await ask('POST', `${messages}/drop`, {})).toEqual([200, { matched: 2, changed: 2, skipped: {} }]);
+    expect(await ask('POST', `${messages}/drop`, { ids: [first] })).toMatchObject([
+      404,
+      { error: { code: 'MESSAGE_NOT_FOUND' } },
+    ]);
+    for (const [path, body, field] of [
+      ['drop', { ids: [] }, 'ids'],
+      ['drop', { colour: 1 }, 'colour'],
+      ['priority', { ids: [1], priority: 300 }, 'priority'],
+    ] as const)
+      expect(await ask('POST', `${messages}/${path}`, body)).toMatchObject([400, { error: { details: { field } } }]);
+  });
+
+  test('are for those who may', async () => {
+    await publish('secret', ['a']);
+    const { secret: viewer } = await admin.tokens.create({ name: 'looks', role: 'viewer' });
+    const messages = 'queues/default/secret/messages';
+    expect(await ask('GET', messages, undefined, viewer)).toMatchObject([200, { messages: [{}] }]);
+    for (const [method, path, body] of [
+      ['GET', `${messages}?contents=true`, undefined],
+      ['POST', `${messages}/drop`, {}],
+      ['PUT', 'exchanges/default/x', { type: 'fanout' }],
+    ] as const)
+      expect(await ask(method, path, body, viewer)).toMatchObject([403, { error: { code: 'FORBIDDEN' } }]);
+    expect(await admin.queues.inspect('secret')).toMatchObject({ ready: 1 });
+  });
+});
+
+describe('exchanges', () => {
+  test('are made, bound, unbound and deleted', async () => {
+    await admin.queues.declare('eu');
+    const x = 'exchanges/default/events';
+    expect(await ask('PUT', x, { type: 'topic' })).toEqual([201, { created: true, type: 'topic', alternate: null }]);
+    expect(await ask('PUT', x, { type: 'topic' })).toMatchObject([200, { created: false }]);
+    expect(await ask('PUT', x, { type: 'direct' })).toMatchObject([409, { error: { code: 'EXCHANGE_MISMATCH' } }]);
+    expect(await ask('PUT', x, { type: 'round' })).toMatchObject([400, { error: { details: { field: 'type' } } }]);
+    expect(await ask('POST', `${x}/bind`, { queue: 'eu', key: 'order.*' })).toEqual([200, { created: true }]);
+    await admin.publish({ exchange: 'events', key: 'order.eu' }, 'hello');
+    expect(await admin.queues.inspect('eu')).toMatchObject({ ready: 1 });
+    expect(await ask('POST', `${x}/unbind`, { queue: 'eu', key: 'other' })).toEqual([200, { removed: false }]);
+    expect(await ask('DELETE', `${x}?ifUnused=true`)).toMatchObject([409, { error: { code: 'EXCHANGE_IN_USE' } }]);
+    expect(await ask('DELETE', x)).toEqual([200, { bindings: 1 }]);
+    atEnd(() => admin.terminate());
+  });
+});
