@@ -147,6 +147,9 @@ export class Messages {
     assertName(queue, 'queue');
     if (typeof selection !== 'object' || selection === null)
       throw invalidArgument('selection', selection, 'ids or a filter');
+    // Not everything, because a variable was empty.
+    if (Object.hasOwn(selection, 'ids') && !Array.isArray(selection.ids))
+      throw invalidArgument('ids', selection.ids, `1 to ${LIMITS.messageIdsMax} ids`);
     const given = { ...options, dryRun: flag('dryRun', options.dryRun), force: flag('force', options.force) };
     const sum = { matched: 0, changed: 0, skipped: {} as Record<string, number> };
     let next: number | null = 0;

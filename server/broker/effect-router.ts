@@ -12,7 +12,6 @@
  */
 import {
   DURABILITY,
-  decodeValue,
   type ErrorCode,
   encodeFrame,
   LIMITS,
@@ -26,6 +25,7 @@ import type { JournalRecord, MoveRecord, PublishRecord } from '../engine/record.
 import type { EngineState } from '../engine/state.js';
 import type { Journal, SyncClass } from '../journal/journal.js';
 import type { Bucket, Outlet } from './outlet.js';
+import { peekedContents } from './peeked-contents.js';
 import { encodeMoveHead, encodePublishHead, encodeRecord, RECORD_TYPES } from './record-codec.js';
 
 const DURABILITY_OF: Record<SyncClass, number> = {
@@ -34,8 +34,8 @@ const DURABILITY_OF: Record<SyncClass, number> = {
   never: DURABILITY.indexOf('never'),
   memory: DURABILITY.indexOf('memory'),
 };
-/** Head of a MessagePack array of three. */
-const PAYLOAD_ARRAY = 0x93;
+/** Bytes of a payload that a peek reads: content type and headers of the usual bound, and the beginning of the body. */
+const PEEK_BYTES = 2 * LIMITS.headerBytesMax + LIMITS.peekBodyMax;
 const MEMORY = DURABILITY.indexOf('memory');
 /** A message with one of these was out before, or in another queue. */
 const BEEN_ELSEWHERE = FLAG.REDELIVERED | FLAG.TRANSFERRED;
@@ -212,23 +212,22 @@ export class EffectRouter implements EffectSink {
     this.reply(session, request, { messages: peeked, next });
   }
 
-  /** What is in a message, the body cut to `LIMITS.peekBodyMax`. */
+  /** What is in a message. Of a long body only the beginning is read, so that a page of them takes no longer than one of short ones. */
   #contents(slot: number): Omit<PeekedMessage, keyof MessageInfo> {
+    const length = this.#state.table.length[slot]!;
+    const prefix = this.#payload(slot, Math.min(length, PEEK_BYTES));
+    return peekedContents(prefix, length) ?? peekedContents(this.#payload(slot, length), length)!;
+  }
+
+  /** The first bytes of a message's payload. */
+  #payload(slot: number, length: number): Uint8Array {
     const { table } = this.#state;
-    const length = table.length[slot]!;
     const segment = table.segment[slot]!;
     const offset = table.offset[slot]!;
-    // The three values of a payload stand one behind the other: with the head of an array before them they are one.
-    const bytes = new Uint8Array(length + 1);
-    bytes[0] = PAYLOAD_ARRAY;
-    if (table.isMemory(slot)) bytes.set(table.memoryFrames.get(segment).subarray(offset, offset + length), 1);
-    else this.#journal.copyTo(segment, offset, length, bytes, 1);
-    const [contentType, headers, body] = decodeValue(bytes) as [
-      string | null,
-      Record<string, unknown> | null,
-      Uint8Array,
-    ];
-    return { contentType, headers, body: body.slice(0, LIMITS.peekBodyMax), bodyBytes: body.length };
+    if (table.isMemory(slot)) return table.memoryFrames.get(segment).subarray(offset, offset + length);
+    const bytes = new Uint8Array(length);
+    this.#journal.copyTo(segment, offset, length, bytes, 0);
+    return bytes;
   }
 
   fail(

@@ -61,14 +61,14 @@ export class Engine {
     this.state = new EngineState({ ...ENGINE_DEFAULTS, ...options });
     const { state } = this;
     const places = new Places(state);
-    const registry = new QueueRegistry(state);
+    this.#expiry = new QueueExpiry(state);
+    const registry = new QueueRegistry(state, this.#expiry);
     const transfers = new Transfers(state, places);
     const deadLetters = new DeadLetters(state, places, transfers, registry);
     const single = new SingleActive(state);
     const recall = new Recall(state);
     this.#limits = new Limits(state, places, deadLetters);
     this.#recall = recall;
-    this.#expiry = new QueueExpiry(state);
     this.#deliveries = new Deliveries(state, { places, transfers, deadLetters, limits: this.#limits, single, recall });
     const deliveries = this.#deliveries;
     this.#settling = new Settling(state, { places, deadLetters, single, deliveries });

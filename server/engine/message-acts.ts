@@ -127,6 +127,7 @@ export class MessageActs {
         if (table.priority[slot] === command.priority) return 'SAME_PRIORITY';
         if (dryRun) return null;
         this.setPriority(slot, command.priority);
+        this.#places.touched.add(queue);
         if (!table.isMemory(slot)) this.#entries.push(table.id[slot]!, command.priority);
         return null;
       case 'drop':
@@ -164,7 +165,7 @@ export class MessageActs {
     if (table.state[slot] === STATE.STARTED) return 'STARTED';
     const { namespace } = queue;
     const found = this.#state.queue(namespace, name);
-    if (dryRun) return null;
+    if (dryRun) return found !== null || this.#registry.hasRoom(namespace) ? null : 'TOO_MANY_QUEUES';
     const to = found ?? this.#registry.create(namespace, name, this.#state.defaultSettings(namespace, name), out);
     if (to === null) return 'TOO_MANY_QUEUES';
     this.#transfer(slot, queue, to, 'redriven', out);

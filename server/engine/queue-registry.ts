@@ -2,26 +2,35 @@
 import type { QueueSettings } from '@lovage/protocol';
 import type { EffectSink } from './effects.js';
 import { addTotals, Queue } from './queue.js';
+import type { QueueExpiry } from './queue-expiry.js';
 import type { EngineState } from './state.js';
 
 export class QueueRegistry {
   readonly #state: EngineState;
+  readonly #expiry: QueueExpiry;
   readonly #freeIndexes: number[] = [];
 
-  constructor(state: EngineState) {
+  constructor(state: EngineState, expiry: QueueExpiry) {
     this.#state = state;
+    this.#expiry = expiry;
   }
 
   /** Makes a queue and writes its record; null when there are too many, in all or in the namespace. */
   create(namespace: string, name: string, settings: QueueSettings, out: EffectSink): Queue | null {
-    const { queuesByName, options } = this.#state;
-    if (queuesByName.size >= options.queuesMax) return null;
-    const space = queuesByName.space(namespace);
-    if (space !== undefined && space.queues >= (space.settings?.queuesMax ?? Number.POSITIVE_INFINITY)) return null;
+    if (!this.hasRoom(namespace)) return null;
     const index = this.#freeIndexes.pop() ?? this.#state.queues.length;
     const queue = this.put(index, namespace, name, settings);
     out.record({ type: 'queue', timeMs: this.#state.nowMs, index, namespace, name, settings });
+    this.#expiry.watch(queue);
     return queue;
+  }
+
+  /** Whether there may be one queue more, in all and in the namespace. */
+  hasRoom(namespace: string): boolean {
+    const { queuesByName, options } = this.#state;
+    if (queuesByName.size >= options.queuesMax) return false;
+    const space = queuesByName.space(namespace);
+    return space === undefined || space.queues < (space.settings?.queuesMax ?? Number.POSITIVE_INFINITY);
   }
 
   /** Puts a queue at an index, live or on replay. */

@@ -240,7 +240,6 @@ export class Queues {
         out,
       );
     }
-    this.#expiry.watch(queue);
     this.#replyDeclared(command, queue, true, out);
   }
 

@@ -63,8 +63,11 @@ export class RoutePlanner implements PublishRoutes {
     if (!this.#route(session.namespace, batch)) return { code: 'TOO_MANY_MESSAGES', message: '', targets: null };
     const exceeded = exceededQuota(this.#state, session.namespace, this.#wanted);
     if (exceeded !== null) return { code: 'QUOTA_EXCEEDED', message: exceeded.message, targets: null };
+    // Queues that are named are made in the order of the frame; the default exchange leads to what there is then.
     for (let t = 0; t < batch.targets.length; t++)
-      if (this.#kinds[t] === TO_DECLARE) this.#declare(session.namespace, batch, t, out);
+      if (this.#kinds[t] === TO_DECLARE && batch.exchanges[t] === null) this.#declare(session.namespace, batch, t, out);
+    for (let t = 0; t < batch.targets.length; t++)
+      if (this.#kinds[t] === TO_DECLARE) this.#findDeclared(session.namespace, batch, t);
     this.#decide(session, batch);
     return null;
   }
@@ -154,9 +157,15 @@ export class RoutePlanner implements PublishRoutes {
     const queue =
       this.#state.queue(namespace, name) ??
       this.#registry.create(namespace, name, this.#state.defaultSettings(namespace, name), out);
+    this.#kinds[t] = queue === null ? MISSING : FOUND;
     if (queue !== null) this.lists[t] = [queue.index];
-    // Without room for one more, the default exchange leads nowhere.
-    this.#kinds[t] = queue === null && batch.exchanges[t] === null ? MISSING : FOUND;
+  }
+
+  /** A queue that the frame names elsewhere. Without room for one more, the default exchange leads nowhere. */
+  #findDeclared(namespace: string, batch: PublishBatch, t: number): void {
+    const queue = this.#state.queue(namespace, batch.targets[t]!);
+    this.#kinds[t] = FOUND;
+    if (queue !== null) this.lists[t] = [queue.index];
   }
 
   /** Finds what is not taken, message by message, and counts the copies of the rest. */

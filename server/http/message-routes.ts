@@ -1,8 +1,8 @@
 /** Messages of a queue over HTTP, by the same rights and with the same commands as on the socket. */
-import { type ClientOp, LIMITS, type MessageOutcome, type MessagePage, type PeekedMessage } from '@lovage/protocol';
+import { LIMITS, type MessagePage, type PeekedMessage } from '@lovage/protocol';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { flag, map } from '../session/fields.js';
-import { MESSAGE_ACTS, parseSelection, type Selected } from '../session/message-ops.js';
+import { flag, map, whole } from '../session/fields.js';
+import { type MessageActOp, parseAct, parseSelection, type Selected } from '../session/message-ops.js';
 import type { Office } from './office.js';
 import { checkedName, flagField, integerField, readQuery } from './query.js';
 
@@ -20,13 +20,13 @@ const ACTS = {
   retry: 'MESSAGE_RETRY',
   priority: 'MESSAGE_PRIORITY',
   redrive: 'MESSAGE_REDRIVE',
-} as const satisfies Record<string, keyof typeof MESSAGE_ACTS & ClientOp>;
+} as const satisfies Record<string, MessageActOp>;
 
 /**
  * `GET .../queues/:namespace/:name/messages` with a filter (`state`, `priorityMin`, `priorityMax`, `idMin`, `idBelow`, `reason`, `from`), `after` and `limit`:
  * `{messages: MessageInfo[], next: id | null}`; with `contents=true` (right `read`, limit 32) what is in them, too, bodies as base64. `POST .../move`, `/drop`,
- * `/retry`, `/priority`, `/redrive` with a selection (`ids` or a filter) and the act's own fields (`to`, `priority`, `force`, `dryRun`): `{matched, changed, skipped}`.
- * An act by a filter works in steps until it is through, or the broker stops.
+ * `/retry`, `/priority`, `/redrive` with a selection (`ids` or a filter) and the act's own fields (`to`, `priority`, `force`, `dryRun`): `{matched, changed, skipped, next}`.
+ * By a filter an act does one step, and `next` is the `after` of the request that goes on, null at the end.
  */
 export function addMessageRoutes(fastify: FastifyInstance, office: Office): void {
   fastify.get(PATH, async (request) => {
@@ -52,32 +52,26 @@ export function addMessageRoutes(fastify: FastifyInstance, office: Office): void
   for (const [verb, op] of Object.entries(ACTS)) {
     fastify.post(`${PATH}/${verb}`, async (request) => {
       const { namespace, queue } = placeOf(request);
-      const { to, force, priority, dryRun, ...selection } = map(request.body, 'body');
+      const { to, force, priority, dryRun, after = 0, ...selection } = map(request.body, 'body');
       const selected = parseSelection(selection);
-      const what = MESSAGE_ACTS[op]({ to, force, priority });
+      const what = parseAct(op, { to, force, priority, dryRun });
       const isDryRun = flag(dryRun, 'dryRun');
+      const from = whole(after, 'after', 0, Number.MAX_SAFE_INTEGER);
       const allow = (identity: FastifyRequest['identity']): void => {
         identity.assertEnters(namespace);
         identity.assertMay('configure', queue, op);
         if (what.act === 'move') identity.assertMay('write', what.to, op);
       };
-      const act = { op, namespace, target: queue, allow };
-      const step = async (after: number): Promise<MessageOutcome> => {
-        const make: Parameters<Office['look']>[2] = ({ session, request }) => ({
-          type: 'message-act',
-          session,
-          request,
-          queue,
-          ...selected,
-          after,
-          dryRun: isDryRun,
-          ...what,
-        });
-        // One act, one line in the audit log, however many steps it takes.
-        const answer = after === 0 ? office.act(request, act, make) : office.look(request, namespace, make);
-        return (await answer) as MessageOutcome;
-      };
-      return await sumOf(step);
+      return await office.act(request, { op, namespace, target: queue, allow }, ({ session, request }) => ({
+        type: 'message-act',
+        session,
+        request,
+        queue,
+        ...selected,
+        after: from,
+        dryRun: isDryRun,
+        ...what,
+      }));
     });
   }
 }
@@ -99,17 +93,4 @@ function shown({ messages, next }: MessagePage<PeekedMessage>): unknown {
     messages: messages.map((message) => ({ ...message, body: Buffer.from(message.body).toString('base64') })),
     next,
   };
-}
-
-/** All steps together. */
-async function sumOf(step: (after: number) => Promise<MessageOutcome>): Promise<Omit<MessageOutcome, 'next'>> {
-  const sum = { matched: 0, changed: 0, skipped: {} as Record<string, number> };
-  for (let after: number | null = 0; after !== null; ) {
-    const { matched, changed, skipped, next } = await step(after);
-    sum.matched += matched;
-    sum.changed += changed;
-    for (const [why, count] of Object.entries(skipped)) sum.skipped[why] = (sum.skipped[why] ?? 0) + count;
-    after = next;
-  }
-  return sum;
 }

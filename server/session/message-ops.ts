@@ -28,11 +28,13 @@ export function parseSelection(value: unknown): Selected {
   const filter: Record<string, unknown> = {};
   let ids: number[] | null = null;
   for (const [field, wanted] of Object.entries(given)) {
-    if (wanted === null || wanted === undefined) continue;
+    // Whoever gives ids that are none wants no filter, and not everything.
     if (field === 'ids') {
+      if (wanted === null || wanted === undefined) throw invalid('ids', wanted, `1 to ${LIMITS.messageIdsMax} ids`);
       ids = list(wanted, 'ids', LIMITS.messageIdsMax).map((id) => whole(id, 'ids', 1, ID_MAX));
       if (ids.length === 0) throw invalid('ids', 'an empty list', `1 to ${LIMITS.messageIdsMax} ids`);
     } else if (Object.hasOwn(FILTER_FIELDS, field)) {
+      if (wanted === null || wanted === undefined) continue;
       filter[field] = FILTER_FIELDS[field as keyof typeof FILTER_FIELDS](wanted);
     } else {
       throw invalid(field.slice(0, 200), 'an unknown field', `one of ids, ${Object.keys(FILTER_FIELDS).join(', ')}`);
@@ -41,6 +43,8 @@ export function parseSelection(value: unknown): Selected {
   if (ids !== null && Object.keys(filter).length > 0) throw invalid('ids', 'given with a filter', 'ids or a filter');
   return { ids, filter };
 }
+
+export type MessageActOp = keyof typeof MESSAGE_ACTS;
 
 /** What a request about messages begins with: its number, the queue, the selection, and where a step or a page begins. */
 function start(session: Session, request: number, fields: Fields): Omit<MessageActCommand, 'act' | 'type' | 'dryRun'> {
@@ -63,22 +67,39 @@ function show(withBodies: boolean, limitMax: number) {
   };
 }
 
-function act(parse: (options: Readonly<Record<string, unknown>>) => MessageAct) {
+function act(op: MessageActOp) {
   return (session: Session, request: number, fields: Fields): void => {
     const options = map(fields[3], 'options');
+    const given = parseAct(op, options);
     const dryRun = flag(options.dryRun, 'dryRun');
     if (options.to !== undefined && options.to === fields[0]) throw invalid('to', options.to, 'another queue');
     session.context.broker.submit({
       type: 'message-act',
       ...start(session, request, fields),
       dryRun,
-      ...parse(options),
+      ...given,
     });
   };
 }
 
-/** What is done, from the options of a request. Throws INVALID_ARGUMENT with `details.field`. */
-export const MESSAGE_ACTS = {
+/** What is done, from the options of a request. Throws INVALID_ARGUMENT with `details.field`, also for an option that the act does not have. */
+export function parseAct(op: MessageActOp, options: Readonly<Record<string, unknown>>): MessageAct {
+  const known = OPTIONS[op];
+  for (const [option, value] of Object.entries(options))
+    if (value !== undefined && value !== false && value !== null && !known.includes(option))
+      throw invalid(option.slice(0, 200), 'an option that it does not have', `one of ${known.join(', ')}`);
+  return MESSAGE_ACTS[op](options);
+}
+
+const OPTIONS: Readonly<Record<MessageActOp, readonly string[]>> = {
+  MESSAGE_MOVE: ['to', 'force', 'dryRun'],
+  MESSAGE_DROP: ['force', 'dryRun'],
+  MESSAGE_RETRY: ['dryRun'],
+  MESSAGE_PRIORITY: ['priority', 'dryRun'],
+  MESSAGE_REDRIVE: ['dryRun'],
+};
+
+const MESSAGE_ACTS = {
   MESSAGE_MOVE: (options) => ({ act: 'move', to: name(options.to, 'to'), force: flag(options.force, 'force') }),
   MESSAGE_DROP: (options) => ({ act: 'drop', force: flag(options.force, 'force') }),
   MESSAGE_RETRY: () => ({ act: 'retry' }),
@@ -91,8 +112,8 @@ export const MESSAGE_ACTS = {
 
 export const messageList = show(false, LIMITS.pageMax);
 export const messagePeek = show(true, LIMITS.peekMax);
-export const messageMove = act(MESSAGE_ACTS.MESSAGE_MOVE);
-export const messageDrop = act(MESSAGE_ACTS.MESSAGE_DROP);
-export const messageRetry = act(MESSAGE_ACTS.MESSAGE_RETRY);
-export const messagePriority = act(MESSAGE_ACTS.MESSAGE_PRIORITY);
-export const messageRedrive = act(MESSAGE_ACTS.MESSAGE_REDRIVE);
+export const messageMove = act('MESSAGE_MOVE');
+export const messageDrop = act('MESSAGE_DROP');
+export const messageRetry = act('MESSAGE_RETRY');
+export const messagePriority = act('MESSAGE_PRIORITY');
+export const messageRedrive = act('MESSAGE_REDRIVE');

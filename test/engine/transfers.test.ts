@@ -5,6 +5,7 @@ import { DeadLetters } from '../../server/engine/dead-letters.js';
 import { Deliveries } from '../../server/engine/deliveries.js';
 import { Limits } from '../../server/engine/limits.js';
 import { Places } from '../../server/engine/places.js';
+import { QueueExpiry } from '../../server/engine/queue-expiry.js';
 import { QueueRegistry } from '../../server/engine/queue-registry.js';
 import { Recall } from '../../server/engine/recall.js';
 import type { TransferReason } from '../../server/engine/record.js';
@@ -19,7 +20,7 @@ function transfer(driver: EngineDriver, id: number, to: string, reason: Transfer
   const { state } = driver.engine;
   const places = new Places(state);
   const transfers = new Transfers(state, places);
-  const deadLetters = new DeadLetters(state, places, transfers, new QueueRegistry(state));
+  const deadLetters = new DeadLetters(state, places, transfers, new QueueRegistry(state, new QueueExpiry(state)));
   const limits = new Limits(state, places, deadLetters);
   const single = new SingleActive(state);
   const recall = new Recall(state);

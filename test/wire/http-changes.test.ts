@@ -57,13 +57,18 @@ describe('messages', () => {
       { changed: 1 },
     ]);
     expect(await ask('POST', `${messages}/move`, { priorityMin: 5, to: 'r' })).toMatchObject([200, { changed: 1 }]);
-    expect(await ask('POST', `${messages}/drop`, {})).toEqual([200, { matched: 2, changed: 2, skipped: {} }]);
+    expect(await ask('POST', `${messages}/drop`, {})).toEqual([
+      200,
+      { matched: 2, changed: 2, skipped: {}, next: null },
+    ]);
     expect(await ask('POST', `${messages}/drop`, { ids: [first] })).toMatchObject([
       404,
       { error: { code: 'MESSAGE_NOT_FOUND' } },
     ]);
     for (const [path, body, field] of [
       ['drop', { ids: [] }, 'ids'],
+      ['drop', { ids: null }, 'ids'],
+      ['drop', { ids: [1], priority: 5 }, 'priority'],
       ['drop', { colour: 1 }, 'colour'],
       ['priority', { ids: [1], priority: 300 }, 'priority'],
     ] as const)

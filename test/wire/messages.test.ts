@@ -54,12 +54,12 @@ describe('looking', () => {
     await one.queues.declare('q');
     const headers = { trace: 'ab12' };
     const [id] = await publish(one, 'q', ['hello'], { headers, contentType: 'text/plain' });
-    const [big] = await publish(one, 'q', ['x'.repeat(100_000)], { durability: 'memory' });
+    const [big] = await publish(one, 'q', ['x'.repeat(1_000_000)], { durability: 'memory' });
     const { messages } = await one.messages.peek('q');
     expect(messages.map(({ id }) => id)).toEqual([id, big]);
     expect(messages[0]).toMatchObject({ contentType: 'text/plain', headers, bodyBytes: 5, memory: false });
     expect(Buffer.from(messages[0]!.body).toString()).toBe('hello');
-    expect(messages[1]).toMatchObject({ bodyBytes: 100_000, memory: true });
+    expect(messages[1]).toMatchObject({ bodyBytes: 1_000_000, memory: true });
     expect(messages[1]!.body).toHaveLength(65_536);
     expect((await one.messages.peek('q', { ids: [id!] })).messages).toHaveLength(1);
     expect(await one.queues.inspect('q')).toMatchObject({ ready: 2, leased: 0, totals: { delivered: 0 } });
@@ -193,20 +193,22 @@ describe('bad input', () => {
     await one.queues.declare('q');
     await publish(one, 'q', ['a']);
     const { messages } = one;
-    const refusals: [Promise<unknown>, string, string][] = [
-      [messages.drop('q', { ids: [] }), 'INVALID_ARGUMENT', 'ids'],
-      [messages.drop('q', { ids: [0] }), 'INVALID_ARGUMENT', 'ids'],
-      [messages.drop('q', { ids: [1], state: 'ready' }), 'INVALID_ARGUMENT', 'ids'],
-      [messages.drop('q', { colour: 'red' } as never), 'INVALID_ARGUMENT', 'colour'],
-      [messages.list('q', { state: 'gone' as never }), 'INVALID_ARGUMENT', 'state'],
-      [messages.list('q', { priorityMin: 256 }), 'INVALID_ARGUMENT', 'priorityMin'],
-      [messages.list('q', {}, { limit: 0 }), 'INVALID_ARGUMENT', 'limit'],
-      [messages.peek('q', {}, { limit: 33 }), 'INVALID_ARGUMENT', 'limit'],
-      [messages.setPriority('q', {}, 256), 'INVALID_ARGUMENT', 'priority'],
-      [messages.move('q', {}, 'q'), 'INVALID_ARGUMENT', 'to'],
+    const refusals: [() => Promise<unknown>, string, string][] = [
+      [() => messages.drop('q', { ids: [] }), 'INVALID_ARGUMENT', 'ids'],
+      [() => messages.drop('q', { ids: [0] }), 'INVALID_ARGUMENT', 'ids'],
+      [() => messages.drop('q', { ids: undefined }), 'INVALID_ARGUMENT', 'ids'],
+      [() => messages.drop('q', {}, { dryrun: true } as never), 'INVALID_ARGUMENT', 'dryrun'],
+      [() => messages.drop('q', { ids: [1], state: 'ready' }), 'INVALID_ARGUMENT', 'ids'],
+      [() => messages.drop('q', { colour: 'red' } as never), 'INVALID_ARGUMENT', 'colour'],
+      [() => messages.list('q', { state: 'gone' as never }), 'INVALID_ARGUMENT', 'state'],
+      [() => messages.list('q', { priorityMin: 256 }), 'INVALID_ARGUMENT', 'priorityMin'],
+      [() => messages.list('q', {}, { limit: 0 }), 'INVALID_ARGUMENT', 'limit'],
+      [() => messages.peek('q', {}, { limit: 33 }), 'INVALID_ARGUMENT', 'limit'],
+      [() => messages.setPriority('q', {}, 256), 'INVALID_ARGUMENT', 'priority'],
+      [() => messages.move('q', {}, 'q'), 'INVALID_ARGUMENT', 'to'],
     ];
     for (const [refused, code, field] of refusals)
-      await expect(refused).rejects.toMatchObject({ code, details: { field } });
+      await expect(refused()).rejects.toMatchObject({ code, details: { field } });
     await expect(messages.move('q', {}, 'none')).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' });
     await expect(messages.list('none')).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' });
     expect(await one.queues.inspect('q')).toMatchObject({ ready: 1 });

@@ -72,7 +72,10 @@ export class ModelMessageActs {
       case 'redrive':
         if (last === undefined) return 'NOT_A_DEAD_LETTER';
         if (last.queue === message.queue.name) return 'SAME_QUEUE';
-        return isStarted ? 'STARTED' : null;
+        if (isStarted) return 'STARTED';
+        return command.dryRun && !this.#messages.mayMake(message.queue.namespace, last.queue)
+          ? 'TOO_MANY_QUEUES'
+          : null;
       default:
         return command satisfies never;
     }

@@ -36,6 +36,13 @@ export class ModelMessages {
     return queue;
   }
 
+  /** Whether there is a queue of the name, or could be. */
+  mayMake(namespace: string, name: string): boolean {
+    const state = this.#state;
+    const isFull = state.queues.size >= state.options.queuesMax || isFullOfQueues(state, namespace);
+    return state.queue(namespace, name) !== null || !isFull;
+  }
+
   ready(message: ModelMessage): void {
     message.state = 'waiting';
     message.dueMs = 0;
