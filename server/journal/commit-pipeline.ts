@@ -49,6 +49,7 @@ export class CommitPipeline {
   #lastBatchMs = 0;
   #hasFailed = false;
   #isStopped = false;
+  #unwrittenBytes = 0;
   #syncs = 0;
 
   constructor(options: CommitPipelineOptions) {
@@ -63,8 +64,14 @@ export class CommitPipeline {
     return this.#syncs;
   }
 
+  /** Bytes of batches that are closed and not written yet: the disk does not know of them. */
+  get unwrittenBytes(): number {
+    return this.#unwrittenBytes;
+  }
+
   /** Takes the batch to where its sync class wants it. False if the journal has failed. */
   async run(batch: ClosedBatch): Promise<boolean> {
+    this.#unwrittenBytes += batch.end - batch.start;
     const before = this.#running;
     const run = before === null ? this.#process(batch) : before.then(() => this.#process(batch));
     this.#running = run;
@@ -193,6 +200,7 @@ export class CommitPipeline {
 
   #wrote(segment: WritableSegment, batch: ClosedBatch, number: number): void {
     const { position, cache, reserve, onWritten } = this.#options;
+    this.#unwrittenBytes -= batch.end - batch.start;
     position.wrote(number);
     segment.end = batch.end;
     cache.written(batch.segment, batch.end);

@@ -277,7 +277,7 @@ export class FileJournal implements Journal {
   }
 
   hasRoom(bytes: number): boolean {
-    return this.#stager.bytes + bytes <= this.#space.roomBytes;
+    return this.#pipeline.unwrittenBytes + this.#stager.bytes + bytes <= this.#space.roomBytes;
   }
 
   stats(): JournalStats {

@@ -37,6 +37,20 @@ describe('a disk that the journal fills', () => {
     await service.checkLog(7 * 16);
   });
 
+  test('counts what is on its way to the disk and not there yet', async () => {
+    const service = await Service.started();
+    const { journal } = service;
+    const room = CAPACITY_BYTES - KEPT_BYTES - MARGIN_BYTES;
+    expect(journal.hasRoom(room - 5 * MIB)).toBe(true);
+    // The next batch begins a segment, which has to be made first.
+    await service.write(MIB + MIB / 8);
+    const written = service.write(6 * MIB);
+    expect([journal.stagedBytes, journal.hasRoom(room - 5 * MIB)]).toEqual([0, false]);
+    await written;
+    expect(journal.hasRoom(room - 5 * MIB)).toBe(false);
+    expect(journal.hasRoom(room - 8 * MIB)).toBe(true);
+  });
+
   test('keeps more for settlements when more is alive, up to half of it', async () => {
     const service = await Service.started();
     service.journal.reserve(9 * MIB);
