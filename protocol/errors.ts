@@ -51,7 +51,7 @@ export const ERRORS = {
   UNROUTABLE: { by: 'broker', close: null, text: 'the exchange leads the message to no queue' },
   CONSUMER_EXISTS: { by: 'broker', close: null, text: 'the session already has a consumer of this number' },
   CONSUMER_NOT_FOUND: { by: 'broker', close: null, text: 'the session has no consumer of this number' },
-  TOO_MANY_QUEUES: { by: 'broker', close: null, text: 'the namespace has as many queues as it may have' },
+  TOO_MANY_QUEUES: { by: 'broker', close: null, text: 'the broker has as many queues as it may have' },
   TOO_MANY_EXCHANGES: { by: 'broker', close: null, text: 'the broker has as many exchanges as it may have' },
   TOO_MANY_BINDINGS: { by: 'broker', close: null, text: 'the broker has as many bindings as it may have' },
   TOO_MANY_CONSUMERS: { by: 'broker', close: null, text: 'the session has as many consumers as it may have' },

@@ -258,7 +258,7 @@ export class EffectRouter implements EffectSink {
   }
 
   #frame(session: number, fields: readonly unknown[]): void {
-    this.#bucket(session)?.frames.push(encodeFrame(fields));
+    this.#bucket(session)?.answer(encodeFrame(fields));
   }
 
   /**

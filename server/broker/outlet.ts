@@ -6,6 +6,7 @@ import { TagRanges } from '@lovage/protocol';
 export class Bucket {
   /** Answers that are encoded already, in order. */
   readonly frames: Uint8Array[] = [];
+  frameBytes = 0;
   /** first seq, count, first id, durability index, ... */
   readonly confirms: number[] = [];
   /** Highest settlement frame that is done, 0 for none. */
@@ -18,6 +19,11 @@ export class Bucket {
   /** One of the deliveries is of a message that came back: fresh ones behind it must not leave before it does. */
   hasReturned = false;
   readonly recalls = new TagRanges();
+
+  answer(frame: Uint8Array): void {
+    this.frames.push(frame);
+    this.frameBytes += frame.length;
+  }
 
   confirm(firstSeq: number, count: number, firstId: number, durability: number): void {
     const { confirms } = this;
@@ -42,6 +48,7 @@ export class Bucket {
 
   clear(): void {
     this.frames.length = 0;
+    this.frameBytes = 0;
     this.confirms.length = 0;
     this.settleSeq = 0;
     this.leases.length = 0;
@@ -80,6 +87,11 @@ export class Outlet {
   constructor(sender: BucketSender, superseded: () => void) {
     this.#sender = sender;
     this.superseded = superseded;
+  }
+
+  /** Bytes of answers that are not given to the sender yet. */
+  get answerBytes(): number {
+    return this.now.frameBytes + this.gathering.frameBytes + this.committing.frameBytes + this.safe.frameBytes;
   }
 
   flush(bucket: Bucket): void {

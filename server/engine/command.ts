@@ -76,10 +76,15 @@ export interface PublishCommand {
   readonly refused?: RefusedPublish | null;
 }
 
-/** A publish that the client may not make: all of it, or its messages to some of the targets. */
-export interface RefusedPublish {
+/** Why something is not done, as the client is told. */
+export interface Refusal {
   readonly code: ErrorCode;
   readonly message: string;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/** A publish that the client may not make: all of it, or its messages to some of the targets. */
+export interface RefusedPublish extends Refusal {
   /** Indexes of targets of the frame; null for the whole frame. */
   readonly targets: ReadonlySet<number> | null;
 }

@@ -1,16 +1,10 @@
 /** Namespaces are there because somebody uses them; this is about those that are given bounds, and about the end of one with everything in it. */
-import { LIMITS, type NamespaceSettings } from '@lovage/protocol';
-import type { NamespaceDeleteCommand, NamespaceListCommand, NamespaceSetCommand } from './command.js';
+import { LIMITS } from '@lovage/protocol';
+import type { NamespaceDeleteCommand, NamespaceListCommand, NamespaceSetCommand, RefusedPublish } from './command.js';
 import type { EffectSink } from './effects.js';
 import type { Exchanges } from './exchanges.js';
 import type { Queues } from './queues.js';
 import type { EngineState } from './state.js';
-
-/** A quota that a publish does not fit into. */
-export interface ExceededQuota {
-  readonly quota: keyof NamespaceSettings;
-  readonly message: string;
-}
 
 export class Namespaces {
   readonly #state: EngineState;
@@ -86,12 +80,12 @@ export class Namespaces {
   }
 }
 
-/** The quota of its namespace that so many more messages, of so many bytes together, do not fit into; null if they do. */
+/** Why so many more messages, of so many bytes together, do not fit into the quotas of their namespace; null if they do. */
 export function exceededQuota(
   state: EngineState,
   namespace: string,
   more: { readonly messages: number; readonly bytes: number },
-): ExceededQuota | null {
+): RefusedPublish | null {
   const space = state.queuesByName.space(namespace);
   if (space === undefined || space.settings === null) return null;
   const { messagesMax, bytesMax } = space.settings;
@@ -107,9 +101,9 @@ function exceeded(
   quota: 'messagesMax' | 'bytesMax',
   now: number,
   more: number,
-  max: number,
-): ExceededQuota {
+  limit: number,
+): RefusedPublish {
   const unit = quota === 'messagesMax' ? 'messages' : 'bytes';
-  const message = `Cannot publish: namespace "${namespace}" holds ${now} ${unit} and ${more} more come, expected at most ${max} (${quota})`;
-  return { quota, message };
+  const message = `Cannot publish: namespace "${namespace}" holds ${now} ${unit} and ${more} more come, expected at most ${limit} (${quota})`;
+  return { code: 'QUOTA_EXCEEDED', message, details: { quota, limit, namespace }, targets: null };
 }

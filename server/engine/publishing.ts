@@ -1,7 +1,7 @@
 // hot path
 /** PUBLISH: which of its messages are taken, their ids, and their way into the queues. */
 import { type ErrorCode, PUBLISH_FLAGS, type PublishBatch } from '@lovage/protocol';
-import type { PublishCommand, RefusedPublish } from './command.js';
+import type { PublishCommand, Refusal, RefusedPublish } from './command.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { FLAG } from './message-table.js';
@@ -268,18 +268,17 @@ export class Publishing {
     if (table.size + batch.count > table.capacity) return 'TOO_MANY_MESSAGES';
     const exceeded = exceededQuota(this.#state, namespace, { messages: batch.count, bytes: batch.bytes.length });
     if (exceeded === null) return null;
-    this.#refused = { code: 'QUOTA_EXCEEDED', message: exceeded.message, targets: null };
-    return 'QUOTA_EXCEEDED';
+    this.#refused = exceeded;
+    return exceeded.code;
   }
 
   /** REJECT is final but for FLOW_BLOCKED, so what was taken before is confirmed again, whatever stands in the way of more messages now. */
   #refuse(session: Session, batch: PublishBatch, code: ErrorCode, out: EffectSink): void {
     const { problem } = batch;
+    const refused = problem === null && this.#refused?.targets === null ? this.#refused : null;
     const message =
       problem === null
-        ? this.#refused?.targets === null
-          ? this.#refused.message
-          : ''
+        ? (refused?.message ?? '')
         : `Cannot publish: field "${problem.field}" of message ${problem.index} is not allowed`;
     const { number, producer } = session;
     const { firstSeq, count } = batch;
@@ -289,11 +288,11 @@ export class Publishing {
     for (let i = 0; isResent && i < count; i++) {
       const taken = producer.idOf(firstSeq + i);
       if (taken === 0) continue;
-      if (i > from) out.reject(number, firstSeq + from, i - from, code, message);
+      if (i > from) out.reject(number, firstSeq + from, i - from, code, message, refused?.details);
       out.confirm(number, firstSeq + i, 1, taken, isMemory);
       from = i + 1;
     }
-    if (count > from) out.reject(number, firstSeq + from, count - from, code, message);
+    if (count > from) out.reject(number, firstSeq + from, count - from, code, message, refused?.details);
   }
 
   #resolveTargets(namespace: string, batch: PublishBatch, out: EffectSink): void {
@@ -378,7 +377,7 @@ export class Publishing {
       const seq = batch.firstSeq + exceptions[e]!;
       const id = exceptions[e + 1]!;
       if (id === 0) {
-        e = this.#rejectRun(number, batch, exceptions, e, out);
+        e = this.#rejectRun(session, batch, exceptions, e, out);
         continue;
       }
       if (producer !== null && producer.idOf(seq) === id) out.confirm(number, seq, 1, id, isMemory);
@@ -388,7 +387,13 @@ export class Publishing {
   }
 
   /** Refuses the message of exception `e` and those behind it that are refused for the same reason. Returns the next exception. */
-  #rejectRun(session: number, batch: PublishBatch, exceptions: readonly number[], e: number, out: EffectSink): number {
+  #rejectRun(
+    { number, namespace }: Session,
+    batch: PublishBatch,
+    exceptions: readonly number[],
+    e: number,
+    out: EffectSink,
+  ): number {
     const index = exceptions[e]!;
     const target = batch.target[index]!;
     const full = this.#fullOf(batch, index);
@@ -399,8 +404,8 @@ export class Publishing {
     }
     const seq = batch.firstSeq + index;
     const count = (end - e) / 2;
-    const { code, message, details } = full === null ? this.#whyRefused(batch, target) : whyFull(full);
-    out.reject(session, seq, count, code, message, details);
+    const { code, message, details } = full === null ? this.#whyRefused(namespace, batch, target) : whyFull(full);
+    out.reject(number, seq, count, code, message, details);
     return end;
   }
 
@@ -410,13 +415,16 @@ export class Publishing {
   }
 
   /** Why what is published to a target is refused, though no queue is full. */
-  #whyRefused(batch: PublishBatch, target: number): Refusal {
+  #whyRefused(namespace: string, batch: PublishBatch, target: number): Refusal {
     const refused = this.#refused;
     if (refused?.targets?.has(target)) return refused;
     const name = batch.targets[target]!;
     const exchange = batch.exchanges[target] ?? null;
-    if (exchange === null)
+    if (exchange === null) {
+      const isDeclared = (batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0;
+      if (isDeclared) return this.#registry.refusal(namespace, name);
       return { code: 'QUEUE_NOT_FOUND', message: `Cannot publish: queue "${name}" does not exist` };
+    }
     if (exchange !== '' && !this.#planner.hasExchange(target)) {
       const message = `Cannot publish: exchange "${exchange}" does not exist`;
       return { code: 'EXCHANGE_NOT_FOUND', message, details: { exchange } };
@@ -432,16 +440,10 @@ export class Publishing {
   }
 }
 
-interface Refusal {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly details?: Readonly<Record<string, unknown>>;
-}
-
 function whyFull({ name, settings: { messagesMax, bytesMax } }: Queue): Refusal {
   const room = [messagesMax > 0 ? `${messagesMax} messages` : '', bytesMax > 0 ? `${bytesMax} bytes` : ''];
   const message = `Cannot publish: queue "${name}" is full, expected room within ${room.filter(Boolean).join(' and ')}`;
-  return { code: 'QUEUE_FULL', message };
+  return { code: 'QUEUE_FULL', message, details: { queue: name } };
 }
 
 /** Whether a message to this target may be refused. */

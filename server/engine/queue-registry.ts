@@ -1,5 +1,6 @@
 /** Which queues there are, by index and by name. */
 import type { QueueSettings } from '@lovage/protocol';
+import type { Refusal } from './command.js';
 import type { EffectSink } from './effects.js';
 import { addTotals, Queue } from './queue.js';
 import type { QueueExpiry } from './queue-expiry.js';
@@ -23,6 +24,19 @@ export class QueueRegistry {
     out.record({ type: 'queue', timeMs: this.#state.nowMs, index, namespace, name, settings });
     this.#expiry.watch(queue);
     return queue;
+  }
+
+  /** Why there may not be one queue more, as whoever wants queue `name` is told. */
+  refusal(namespace: string, name: string): Refusal {
+    const { queuesByName, options } = this.#state;
+    const { queuesMax } = options;
+    if (queuesByName.size >= queuesMax) {
+      const message = `Cannot declare queue "${name}": there are ${queuesMax} queues, expected fewer`;
+      return { code: 'TOO_MANY_QUEUES', message, details: { limit: queuesMax } };
+    }
+    const limit = queuesByName.space(namespace)?.settings?.queuesMax;
+    const message = `Cannot declare queue "${name}": namespace "${namespace}" has ${limit} queues, expected fewer (queuesMax)`;
+    return { code: 'QUOTA_EXCEEDED', message, details: { quota: 'queuesMax', limit, namespace } };
   }
 
   /** Whether there may be one queue more, in all and in the namespace. */

@@ -231,14 +231,8 @@ export class Queues {
   #declareNew(namespace: string, command: DeclareCommand, settings: QueueSettings, out: EffectSink): void {
     const queue = this.#registry.create(namespace, command.name, settings, out);
     if (queue === null) {
-      const { queuesMax } = this.#state.options;
-      if (this.#state.queuesByName.size < queuesMax) return this.#failQuota(namespace, command, out);
-      return this.#fail(
-        command,
-        'TOO_MANY_QUEUES',
-        `Cannot declare queue "${command.name}": there are ${queuesMax} queues, expected fewer`,
-        out,
-      );
+      const { code, message, details = null } = this.#registry.refusal(namespace, command.name);
+      return out.fail(command.session, command.request, code, message, details);
     }
     this.#replyDeclared(command, queue, true, out);
   }
@@ -257,12 +251,6 @@ export class Queues {
 
   #replyDeclared({ session, request }: DeclareCommand, queue: Queue, created: boolean, out: EffectSink): void {
     out.reply(session, request, { created, settings: { ...queue.settings }, version: queue.version });
-  }
-
-  #failQuota(namespace: string, command: DeclareCommand, out: EffectSink): void {
-    const limit = this.#state.queuesByName.space(namespace)?.settings?.queuesMax;
-    const message = `Cannot declare queue "${command.name}": namespace "${namespace}" has ${limit} queues, expected fewer (queuesMax)`;
-    out.fail(command.session, command.request, 'QUOTA_EXCEEDED', message, { quota: 'queuesMax', limit, namespace });
   }
 
   /** Removes up to `most` waiting messages; true when none of the sweep's is left. */

@@ -62,7 +62,7 @@ export class RoutePlanner implements PublishRoutes {
     for (const t of refused?.targets ?? []) this.#kinds[t] = MISSING;
     if (!this.#route(session.namespace, batch)) return { code: 'TOO_MANY_MESSAGES', message: '', targets: null };
     const exceeded = exceededQuota(this.#state, session.namespace, this.#wanted);
-    if (exceeded !== null) return { code: 'QUOTA_EXCEEDED', message: exceeded.message, targets: null };
+    if (exceeded !== null) return exceeded;
     // Queues that are named are made in the order of the frame; the default exchange leads to what there is then.
     for (let t = 0; t < batch.targets.length; t++)
       if (this.#kinds[t] === TO_DECLARE && batch.exchanges[t] === null) this.#declare(session.namespace, batch, t, out);

@@ -30,7 +30,7 @@ export const HTTP_ERRORS = {
   TOO_MANY_BINDINGS: { status: 409, text: 'there are as many bindings as there may be' },
   QUEUE_NOT_EMPTY: { status: 409, text: 'the queue holds messages' },
   QUEUE_IN_USE: { status: 409, text: 'the queue has consumers' },
-  TOO_MANY_QUEUES: { status: 409, text: 'the namespace has as many queues as it may have' },
+  TOO_MANY_QUEUES: { status: 409, text: 'the broker has as many queues as it may have' },
   QUOTA_EXCEEDED: { status: 409, text: 'a quota of the token or the namespace is used up' },
   TOO_MANY_ATTEMPTS: { status: 429, text: 'too many wrong tokens came from this address, try again later' },
   HEADERS_TOO_LARGE: { status: 431, text: 'the headers are longer than the limit' },

@@ -34,31 +34,39 @@ const FRAME_HEAD_BYTES = 32;
 
 const pool = new FramePool();
 
+export interface OutboxEvents {
+  /** The operating system has taken answers. */
+  answered(): void;
+  /** It has taken deliveries of so many bytes of payload. */
+  drained(payloadBytes: number): void;
+}
+
 export class Outbox implements BucketSender {
   readonly #broker: Broker;
   readonly #wire: Wire;
   readonly #audit: AuditTrail;
-  readonly #onDrained: (payloadBytes: number) => void;
+  readonly #events: OutboxEvents;
   readonly #small = new FrameWriter(256);
   readonly #order: number[] = [];
   /** Bytes that the frame of the last `#endOfFrame` may take. */
   #frameBytes = 0;
+  #answerBytes = 0;
   /** Buffers of the pool that the socket has not taken yet. */
   #pooled = 0;
   #isAbandoned = false;
 
-  /** `audit` sees the answers leave; `onDrained` is told when the payload of a bucket's deliveries has left. */
-  constructor(broker: Broker, wire: Wire, audit: AuditTrail, onDrained: (payloadBytes: number) => void) {
+  /** `audit` sees the answers leave; `events` are told when they, or the payload of a bucket's deliveries, have left. */
+  constructor(broker: Broker, wire: Wire, audit: AuditTrail, events: OutboxEvents) {
     this.#broker = broker;
     this.#wire = wire;
     this.#audit = audit;
-    this.#onDrained = onDrained;
+    this.#events = events;
   }
 
   flush(bucket: Bucket): void {
     const wire = this.#wire;
     wire.cork();
-    for (const frame of bucket.frames) wire.send(frame);
+    if (bucket.frames.length > 0) this.#sendAnswers(bucket);
     if (this.#audit.isWaiting) for (const frame of bucket.frames) this.#audit.told(frame);
     this.#sendConfirms(bucket.confirms);
     if (bucket.settleSeq > 0) this.#sendSettled(bucket.settleSeq);
@@ -68,11 +76,29 @@ export class Outbox implements BucketSender {
     bucket.clear();
   }
 
+  /** Bytes of answers that the socket has not taken yet. */
+  get answerBytes(): number {
+    return this.#answerBytes;
+  }
+
   /** The connection is gone, and what was on its way with it. */
   abandon(): void {
     pool.lost(this.#pooled);
     this.#pooled = 0;
     this.#isAbandoned = true;
+  }
+
+  /** A WebSocket keeps the order of its frames: when the last one has left, all have. */
+  #sendAnswers(bucket: Bucket): void {
+    const { frames, frameBytes: bytes } = bucket;
+    bucket.frameBytes = 0;
+    this.#answerBytes += bytes;
+    const last = frames.length - 1;
+    for (let i = 0; i < last; i++) this.#wire.send(frames[i]!);
+    this.#wire.send(frames[last]!, () => {
+      this.#answerBytes -= bytes;
+      this.#events.answered();
+    });
   }
 
   #sendConfirms(confirms: readonly number[]): void {
@@ -95,12 +121,11 @@ export class Outbox implements BucketSender {
 
   /** One DELIVER after the other, each to one consumer; what is no longer leased is left out. */
   #sendDeliveries({ leases, serials, payloadBytes }: Bucket): void {
-    const drained = (): void => this.#onDrained(payloadBytes);
+    const drained = (): void => this.#events.drained(payloadBytes);
     const order = this.#liveByConsumer(leases, serials);
     if (order.length === 0) return drained();
     for (let from = 0; from < order.length; ) {
       const to = this.#endOfFrame(leases, order, from);
-      // A WebSocket keeps the order of its frames, so the last one's leaving says that all have left.
       this.#sendFrame(leases, order, from, to, to === order.length ? drained : undefined);
       from = to;
     }

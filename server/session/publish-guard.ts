@@ -10,7 +10,8 @@ export function refusedPublish(session: Session, batch: PublishBatch): RefusedPu
   const { rate } = identity;
   if (rate !== null && !rate.take(batch.count, session.heardAtMs)) {
     const message = `Cannot publish: token "${identity.name}" may publish ${rate.perSecond} messages a second (publishRateMax), expected a pause of ${rate.waitMs()} ms`;
-    return { code: 'QUOTA_EXCEEDED', message, targets: null };
+    const details = { quota: 'publishRateMax', limit: rate.perSecond, retryAfterMs: rate.waitMs() };
+    return { code: 'QUOTA_EXCEEDED', message, details, targets: null };
   }
   return identity.isUnlimited ? null : refusedTargets(session, batch);
 }
@@ -35,5 +36,7 @@ function refusedTargets(session: Session, batch: PublishBatch): RefusedPublish |
     refused ??= new Set();
     refused.add(t);
   }
-  return refused === null ? null : { code: 'FORBIDDEN', message: error!.message, targets: refused };
+  if (refused === null) return null;
+  const { message, details = {} } = error!;
+  return { code: 'FORBIDDEN', message, details, targets: refused };
 }

@@ -75,6 +75,10 @@ export class Session implements Member, FlowWatcher {
   #movedAtMs: number;
   /** Reasons not to read from the client. */
   #pauses = 0;
+  /** Too many answers wait for the client to read them. */
+  #isHolding = false;
+  /** Frames that came all the same, from what the socket had read already. */
+  readonly #held: Uint8Array[] = [];
   /** When the sweep first found the session closed. */
   #closedAtMs: number | null = null;
 
@@ -83,7 +87,10 @@ export class Session implements Member, FlowWatcher {
     this.address = address;
     this.#wire = wire;
     this.audit = new AuditTrail(context.onAudit);
-    this.#outbox = new Outbox(context.broker, wire, this.audit, (bytes) => this.#drained(bytes));
+    this.#outbox = new Outbox(context.broker, wire, this.audit, {
+      answered: () => this.#goOn(),
+      drained: (bytes) => this.#drained(bytes),
+    });
     this.#outlet = new Outlet(this.#outbox, () => this.superseded());
     this.#openedAtMs = nowMs;
     this.#heardAtMs = nowMs;
@@ -132,6 +139,11 @@ export class Session implements Member, FlowWatcher {
   receive(frame: Uint8Array, nowMs: number): void {
     if (this.#state === 'closed') return;
     this.#heardAtMs = nowMs;
+    if (this.#isHolding) this.#held.push(frame);
+    else this.#carryOut(frame, nowMs);
+  }
+
+  #carryOut(frame: Uint8Array, nowMs: number): void {
     try {
       if (this.#state === 'opening') this.#hello(frame, nowMs);
       else handleFrame(this, frame);
@@ -221,10 +233,36 @@ export class Session implements Member, FlowWatcher {
   #slowDown(frame: Uint8Array): void {
     const { broker } = this.#context;
     if (broker.isCongested(this.#resume)) this.#pause();
+    if (this.#hasManyAnswers) this.#hold();
     const { flow } = broker;
     if (flow.reason === null || readOp(frame) !== CLIENT_OPS.PUBLISH || broker.hasDeliveries(this.#number)) return;
     flow.pause(this.#resume);
     this.#pause();
+  }
+
+  /** Half of what closes the connection: whoever asks for more than it reads is not heard until it has read. */
+  get #hasManyAnswers(): boolean {
+    const bytes = this.#outlet.answerBytes + this.#outbox.answerBytes;
+    return bytes > this.#context.settings.unsentBytesMax / 2;
+  }
+
+  /** What has come from the socket already is kept: a chunk of small requests may have large answers. */
+  #hold(): void {
+    if (this.#isHolding) return;
+    this.#isHolding = true;
+    this.#pause();
+  }
+
+  /** Answers have left: goes on with what was held, until there are too many again. */
+  #goOn(): void {
+    if (!this.#isHolding) return;
+    const held = this.#held;
+    let next = 0;
+    while (next < held.length && this.isOpen && !this.#hasManyAnswers) this.#carryOut(held[next++]!, this.#heardAtMs);
+    held.splice(0, next);
+    if (held.length > 0 || this.#hasManyAnswers) return;
+    this.#isHolding = false;
+    this.#resume();
   }
 
   #pause(): void {
@@ -337,6 +375,7 @@ export class Session implements Member, FlowWatcher {
 
   #forget(keep: boolean): void {
     this.#outbox.abandon();
+    this.#held.length = 0;
     this.#context.broker.flow.unwatch(this);
     this.audit.close();
     this.#context.authority.leave(this);

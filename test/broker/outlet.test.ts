@@ -32,7 +32,7 @@ describe('bucket', () => {
 
   test('counts the payload of its deliveries, and is empty when it is cleared', () => {
     const bucket = new Bucket();
-    bucket.frames.push(frame(1));
+    bucket.answer(frame(1));
     bucket.confirm(1, 1, 1, 0);
     bucket.settleSeq = 4;
     bucket.deliver(7, 70, 100);
@@ -52,9 +52,9 @@ describe('outlet', () => {
   test('passes what gathers on: on its way, safe, sent', () => {
     const sender = new Sender();
     const outlet = new Outlet(sender, () => undefined);
-    outlet.gathering.frames.push(frame(1));
+    outlet.gathering.answer(frame(1));
     outlet.seal();
-    outlet.gathering.frames.push(frame(2));
+    outlet.gathering.answer(frame(2));
     outlet.committed();
     outlet.flush(outlet.safe);
     expect(sender.sent).toEqual(['9101']);
@@ -81,10 +81,10 @@ describe('outlet', () => {
   test('keeps what is said to be sent now while it sends', () => {
     const sender = new Sender();
     const outlet = new Outlet(sender, () => undefined);
-    outlet.now.frames.push(frame(1));
+    outlet.now.answer(frame(1));
     sender.onFlush = () => {
       sender.onFlush = null;
-      outlet.now.frames.push(frame(2));
+      outlet.now.answer(frame(2));
     };
     outlet.flushNow();
     expect(sender.sent).toEqual(['9101']);

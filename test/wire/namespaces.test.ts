@@ -56,16 +56,19 @@ test('bounds hold, name themselves, and outlive kill -9; what is taken out makes
   expect(await failureOf(team.queues.declare('c'))).toEqual(['QUOTA_EXCEEDED', 'queuesMax']);
   await team.queues.declare('b');
   await team.publish('b', '3');
-  expect(await failureOf(team.publish('b', '4'))).toBe('QUOTA_EXCEEDED');
+  expect(await failureOf(team.publish('b', '4'))).toEqual(['QUOTA_EXCEEDED', 'messagesMax']);
   await boss.queues.declare('elsewhere');
   expect(await failureOf(boss.publish('elsewhere', 'x'))).toBe('done');
   await team.queues.purge('a');
-  expect(await failureOf(team.publish('b', '4'))).toBe('done');
+  await team.close();
+  const careless = await open(again, 'team', { autoDeclare: true });
+  expect(await failureOf(careless.publish('c', '4'))).toEqual(['QUOTA_EXCEEDED', 'queuesMax']);
+  expect(await failureOf(careless.publish('b', '4'))).toBe('done');
   // Bounds are given anew as a whole.
   await boss.namespaces.set('team', { bytesMax: 1_000 });
-  for (const name of ['c', 'd']) await team.queues.declare(name);
-  expect(await failureOf(team.publish('c', 'x'.repeat(2_000)))).toBe('QUOTA_EXCEEDED');
-  expect(await failureOf(team.publish('c', 'x'.repeat(100)))).toBe('done');
+  for (const name of ['c', 'd']) await careless.queues.declare(name);
+  expect(await failureOf(careless.publish('c', 'x'.repeat(2_000)))).toEqual(['QUOTA_EXCEEDED', 'bytesMax']);
+  expect(await failureOf(careless.publish('c', 'x'.repeat(100)))).toBe('done');
 });
 
 test('defaults of a namespace are those of queues that say nothing else', async () => {

@@ -102,6 +102,32 @@ describe('session', () => {
     expect(session.isOpen).toBe(false);
   });
 
+  test('holds what is asked of it while answers wait unread, in one turn or over several, and then goes on in order', async () => {
+    const harness = await SessionHarness.start({ settings: { unsentBytesMax: 64 * 1024 } });
+    const { session, wire } = await harness.open();
+    const taken: (() => void)[] = [];
+    wire.onSend = (_, isTaken) => isTaken && taken.push(isTaken);
+    for (let i = 0; i < 50; i++)
+      harness.send(session, [CLIENT_OPS.QUEUE_DECLARE, i, `${'long-name-'.repeat(19)}${i}`, {}]);
+    await harness.turn();
+    for (const isTaken of taken.splice(0)) isTaken();
+    wire.frames.length = 0;
+    for (let i = 0; i < 100; i++) harness.send(session, [CLIENT_OPS.QUEUE_LIST, 1_000 + i, null, 1_000]);
+    expect(wire.isPaused).toBe(true);
+    let most = 0;
+    for (let rounds = 0; wire.isPaused && rounds < 1_000; rounds++) {
+      await harness.turn();
+      most = Math.max(most, taken.length);
+      for (const isTaken of taken.splice(0)) isTaken();
+    }
+    expect(most).toBeLessThan(5);
+    expect(wire.isPaused).toBe(false);
+    await harness.turn();
+    expect(wire.fieldsOf(SERVER_OPS.REPLY).map(([request]) => request)).toEqual(
+      Array.from({ length: 100 }, (_, i) => 1_000 + i),
+    );
+  });
+
   test('closes a connection that takes nothing for ten seconds, and none that takes a little', async () => {
     const harness = await SessionHarness.start();
     const slow = await harness.open({ heartbeatMs: 600_000 });

@@ -65,7 +65,7 @@ export class ModelPublishing {
       const reject = (why: ErrorCode): void => state.answer({ type: 'reject', session: number, seq, code: why });
       if (before !== undefined) state.answer({ type: 'confirm', session: number, seq, id: before.id, isMemory });
       else if (target === null) reject(refused!.code);
-      else if (queue === null) reject('QUEUE_NOT_FOUND');
+      else if (queue === null) reject(this.#whyMissing(batch));
       else if (twin !== undefined && twin.timeMs + queue.settings.dedupWindowMs > state.nowMs) {
         queue.totals.duplicates++;
         state.answer({ type: 'duplicate', session: number, seq, id: twin.id, isMemory });
@@ -112,6 +112,13 @@ export class ModelPublishing {
     }
     if (tableSize + copies > this.#state.options.messagesMax) return 'TOO_MANY_MESSAGES';
     return fitsQuotas(this.#state, namespace, copies, bytes) ? null : 'QUOTA_EXCEEDED';
+  }
+
+  /** Why a message has no queue. */
+  #whyMissing({ flags }: PublishBatch): ErrorCode {
+    const { queues, options } = this.#state;
+    if ((flags & PUBLISH_FLAGS.AUTO_DECLARE) === 0) return 'QUEUE_NOT_FOUND';
+    return queues.size >= options.queuesMax ? 'TOO_MANY_QUEUES' : 'QUOTA_EXCEEDED';
   }
 
   /** Whether message `i` goes to a queue that the frame makes. */
@@ -162,7 +169,7 @@ export class ModelPublishing {
       if (names === null || names.size === 0) {
         if (found) found.totals.unrouted++;
         const isMandatory = (batch.flags & PUBLISH_FLAGS.MANDATORY) !== 0;
-        if (names === null) reject('QUEUE_NOT_FOUND');
+        if (names === null) reject(this.#whyMissing(batch));
         else if (found === undefined) reject('EXCHANGE_NOT_FOUND');
         else if (isMandatory) reject('UNROUTABLE');
         else state.answer({ type: 'confirm', session: number, seq, id: 0, isMemory });
