@@ -78,7 +78,7 @@ export interface QueueInfo {
   /** Bytes of payload of all of those. */
   readonly bytes: number;
   readonly consumers: number;
-  /** Dedup keys that are remembered; each takes about 120 bytes of memory beside the key itself. */
+  /** Dedup keys that are remembered; each takes 128 bytes of memory beside the key itself. */
   readonly dedupKeys: number;
   readonly totals: {
     readonly published: number;

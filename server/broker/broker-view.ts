@@ -60,6 +60,7 @@ export class LiveBrokerView implements BrokerView {
       sessions: this.#doors().sessions,
       consumers: engine.consumerCount(),
       queues: engine.state.queuesByName.size,
+      dedupKeys: engine.state.dedupUsage.keys,
       messages: engine.messageCounts(),
       totals: { ...totals, refused: this.#broker.refusedMessages },
       rates: this.#rates.read(nowMs, totals),

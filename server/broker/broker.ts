@@ -164,14 +164,15 @@ export class Broker implements BatchOwner {
   }
 
   /**
-   * Bytes of memory that messages take: their rows, the bodies that are kept in memory only, leases, and what is not written or not sent yet. The
+   * Bytes of memory that messages take: their rows, the bodies that are kept in memory only, leases, dedup keys, and what is not written or not sent yet. The
    * cache is not among them, because it has a bound of its own.
    */
   memoryBytes(): number {
-    const { table, leases } = this.engine.state;
+    const { table, leases, dedupUsage } = this.engine.state;
     const journalBytes = this.#journal.syncClass === 'memory' ? table.journalUsage.bytes * MEMORY_JOURNAL_FACTOR : 0;
     const rows = table.size * ROW_BYTES + leases.size * LEASE_BYTES;
-    return rows + table.memoryFrames.bytes + journalBytes + this.#journal.stagedBytes + this.unsentBytes;
+    const bodies = table.memoryFrames.bytes + journalBytes;
+    return rows + bodies + dedupUsage.bytes + this.#journal.stagedBytes + this.unsentBytes;
   }
 
   /** True while the session has consumers, or deliveries to answer for: it has to be heard. */

@@ -14,6 +14,8 @@ export interface Overview {
   readonly sessions: number;
   readonly consumers: number;
   readonly queues: number;
+  /** Dedup keys in memory. */
+  readonly dedupKeys: number;
   readonly messages: {
     readonly ready: number;
     readonly delayed: number;

@@ -6,6 +6,7 @@ import type { BindingInfo, ExchangeInfo, QueueInfo } from '@lovage/protocol';
 import { Access } from './access.js';
 import type { Command } from './command.js';
 import { DeadLetters } from './dead-letters.js';
+import { DedupExpiry } from './dedup-expiry.js';
 import { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { factsOf } from './exchange.js';
@@ -42,6 +43,7 @@ export class Engine {
   readonly state: EngineState;
   readonly #recall: Recall;
   readonly #limits: Limits;
+  readonly #dedupExpiry: DedupExpiry;
   readonly #expiry: QueueExpiry;
   readonly #deliveries: Deliveries;
   readonly #settling: Settling;
@@ -75,7 +77,8 @@ export class Engine {
     this.#exchanges = new Exchanges(state);
     const exchanges = this.#exchanges;
     this.#queues = new Queues(state, { places, registry, expiry: this.#expiry, single, deliveries, exchanges });
-    this.#publishing = new Publishing(state, places, registry, this.#deliveries);
+    this.#dedupExpiry = new DedupExpiry(state);
+    this.#publishing = new Publishing(state, { places, registry, deliveries, dedupExpiry: this.#dedupExpiry });
     this.#sessions = new Sessions(state, deliveries, single, this.#expiry);
     this.#access = new Access(state);
     this.#namespaces = new Namespaces(state, this.#queues, exchanges);
@@ -112,6 +115,7 @@ export class Engine {
     this.#queues.expire(out);
     this.#queues.sweep(out);
     this.#recall.look(out);
+    this.#dedupExpiry.look();
     if (this.state.nowMs >= this.#pruneAtMs) {
       this.state.producers.prune(this.state.nowMs);
       this.#pruneAtMs = this.state.nowMs + PRUNE_MS;
@@ -123,7 +127,13 @@ export class Engine {
   nextDeadline(): number {
     if (this.isSweeping) return this.state.nowMs;
     const { timers } = this.state;
-    return Math.min(timers.next(), this.#sessions.nextDeadline(), this.#recall.next(), this.#expiry.next());
+    return Math.min(
+      timers.next(),
+      this.#sessions.nextDeadline(),
+      this.#recall.next(),
+      this.#expiry.next(),
+      this.#dedupExpiry.next(),
+    );
   }
 
   /** True while a purge, a delete or evictions go on in the background: `tick` wants to be called without waiting. */
@@ -142,7 +152,11 @@ export class Engine {
     this.#clock(nowMs);
     this.state.producers.awaitReturn(this.state.nowMs);
     this.#queues.recovered();
-    for (const queue of this.state.queues) if (queue !== undefined) clearTotals(queue.totals);
+    for (const queue of this.state.queues) {
+      if (queue === undefined) continue;
+      clearTotals(queue.totals);
+      this.#dedupExpiry.watch(queue);
+    }
     this.#sessions.awaitResume();
     this.#deliveries.markRedelivered();
   }

@@ -2,6 +2,7 @@
 /** PUBLISH: which of its messages are taken, their ids, and their way into the queues. */
 import { type ErrorCode, PUBLISH_FLAGS, type PublishBatch } from '@lovage/protocol';
 import type { PublishCommand, Refusal, RefusedPublish } from './command.js';
+import type { DedupExpiry } from './dedup-expiry.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { FLAG } from './message-table.js';
@@ -25,6 +26,7 @@ export class Publishing {
   readonly #registry: QueueRegistry;
   readonly #places: Places;
   readonly #deliveries: Deliveries;
+  readonly #dedupExpiry: DedupExpiry;
   /** Queue of each target of the frame at hand. */
   readonly #targets: (Queue | null)[] = [];
   /** index, id, index, id, ... of messages of the frame at hand that are not taken; id 0 means refused. */
@@ -38,11 +40,20 @@ export class Publishing {
   /** Why publishes are refused now, null if they are not; DISK_FULL is for those to the journal only. Set by the broker. */
   refusal: 'DISK_FULL' | 'FLOW_BLOCKED' | null = null;
 
-  constructor(state: EngineState, places: Places, registry: QueueRegistry, deliveries: Deliveries) {
+  constructor(
+    state: EngineState,
+    {
+      places,
+      registry,
+      deliveries,
+      dedupExpiry,
+    }: { places: Places; registry: QueueRegistry; deliveries: Deliveries; dedupExpiry: DedupExpiry },
+  ) {
     this.#state = state;
     this.#places = places;
     this.#registry = registry;
     this.#deliveries = deliveries;
+    this.#dedupExpiry = dedupExpiry;
     this.#planner = new RoutePlanner(state, registry);
   }
 
@@ -351,7 +362,9 @@ export class Publishing {
 
   #rememberKey(queue: Queue, batch: PublishBatch, i: number, id: number, timeMs: number, isMemory: boolean): void {
     const key = batch.dedupKeys.get(i);
-    if (key !== undefined) queue.dedup.add(key, id, timeMs, isMemory);
+    if (key === undefined) return;
+    queue.dedup.add(key, id, timeMs, isMemory);
+    this.#dedupExpiry.watch(queue);
   }
 
   #confirmAround(session: Session, batch: PublishBatch, baseId: number, isMemory: boolean, out: EffectSink): void {

@@ -49,7 +49,7 @@ export class QueueRegistry {
 
   /** Puts a queue at an index, live or on replay. */
   put(index: number, namespace: string, name: string, settings: QueueSettings): Queue {
-    const queue = new Queue(index, namespace, name, settings, this.#state.table);
+    const queue = new Queue(index, namespace, name, settings, this.#state);
     queue.usedMs = this.#state.nowMs;
     const { queues, queuesByName } = this.#state;
     while (queues.length < index) queues.push(undefined);
@@ -61,6 +61,7 @@ export class QueueRegistry {
   /** The name is free; what is left in the queue goes slice by slice, and then `remove` follows. */
   unname(queue: Queue): void {
     queue.isDeleted = true;
+    queue.dedup.drop();
     this.#state.queuesByName.delete(`${queue.namespace} ${queue.name}`);
   }
 

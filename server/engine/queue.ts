@@ -1,7 +1,7 @@
 /** One queue: its waiting messages, who consumes it, and its counters. Every counter equals a recount of the table at any time. */
 import type { QueueInfo, QueueSettings } from '@lovage/protocol';
 import type { Attachment, Consumer } from './consumer.js';
-import { DedupWindow } from './dedup-window.js';
+import { type DedupUsage, DedupWindow } from './dedup-window.js';
 import type { Binding } from './exchange.js';
 import type { MessageTable } from './message-table.js';
 import { Space } from './queue-directory.js';
@@ -45,6 +45,9 @@ export interface Watch {
   /** Priority of the most urgent message that waited then, -1 if none did. */
   priority: number;
 }
+
+/** Keys that have run out and are let go before a queue tells of them: 1 ms of work. If it is more, they are counted still. */
+const INFO_KEYS = 5_000;
 
 /** The space of a queue that has no name yet. */
 const NOWHERE = new Space('');
@@ -92,13 +95,19 @@ export class Queue {
   #bytes = 0;
   readonly totals = noTotals();
 
-  constructor(index: number, namespace: string, name: string, settings: QueueSettings, table: MessageTable) {
+  constructor(
+    index: number,
+    namespace: string,
+    name: string,
+    settings: QueueSettings,
+    { table, dedupUsage }: { readonly table: MessageTable; readonly dedupUsage: DedupUsage },
+  ) {
     this.index = index;
     this.namespace = namespace;
     this.name = name;
     this.settings = settings;
     this.ready = new ReadyIndex(table);
-    this.dedup = new DedupWindow(settings.dedupWindowMs, settings.dedupKeysMax);
+    this.dedup = new DedupWindow(settings.dedupWindowMs, settings.dedupKeysMax, dedupUsage);
     this.#derive();
   }
 
@@ -147,7 +156,7 @@ export class Queue {
   }
 
   info(nowMs: number): QueueInfo {
-    this.dedup.prune(nowMs);
+    this.dedup.prune(nowMs, INFO_KEYS);
     return {
       name: this.name,
       namespace: this.namespace,

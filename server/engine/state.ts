@@ -1,6 +1,7 @@
 /** What the parts of the engine share. Each field is written by the part that is named; the others read it. */
 import { defaultQueueSettings, LIMITS, LovageError, type QueueSettings } from '@lovage/protocol';
 import { TokenTable } from './access.js';
+import type { DedupUsage } from './dedup-window.js';
 import type { Binding, Exchange } from './exchange.js';
 import { LeaseTable } from './lease-table.js';
 import { MessageTable } from './message-table.js';
@@ -58,6 +59,8 @@ export class EngineState {
   /** By namespace and name. Written by `exchanges.ts`, as are the bindings, which stand in the order in which they were made. */
   readonly exchanges = new Map<string, Exchange>();
   readonly bindings = new Set<Binding>();
+  /** Of the windows of all queues. */
+  readonly dedupUsage: DedupUsage = { keys: 0, bytes: 0 };
   /** Totals of queues that are gone. */
   readonly deletedTotals = noTotals();
   /** Written by `sessions.ts`. */

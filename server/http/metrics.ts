@@ -43,6 +43,7 @@ const METRICS: readonly MetricRow[] = [
   gaugeRow('sessions', 'Client sessions, those in their grace window included.', (o) => o.sessions),
   gaugeRow('consumers', 'Consumers.', (o) => o.consumers),
   gaugeRow('queues', 'Queues.', (o) => o.queues),
+  gaugeRow('dedup_keys', 'Dedup keys in memory.', (o) => o.dedupKeys),
   gaugeRow(
     'unsettled_messages',
     'Messages at consumers: leased or started.',

@@ -53,8 +53,16 @@ export function recount(engine: Engine): void {
     [...segments.values()].reduce((sum, { count }) => sum + count, 0),
   );
   recountSpaces(engine);
+  recountDedupKeys(engine);
   recountLeases(engine);
   recountBindings(engine);
+}
+
+function recountDedupKeys({ state }: Engine): void {
+  let keys = 0;
+  for (const queue of state.queues) keys += queue === undefined || queue.isDeleted ? 0 : queue.dedup.size;
+  assert.equal(state.dedupUsage.keys, keys, 'dedup keys of all queues');
+  assert.equal(state.dedupUsage.bytes > 0, keys > 0, 'dedup keys take memory');
 }
 
 /** A binding is known at both of its ends, and nothing else is. */

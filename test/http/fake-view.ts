@@ -28,6 +28,7 @@ export class FakeView implements BrokerView {
       sessions: 5,
       consumers: 6,
       queues: this.queueCount ?? this.list.length,
+      dedupKeys: 12,
       messages: this.messages,
       totals: {
         published: 100,
