@@ -1,37 +1,10 @@
 /** Each setting of a queue, over the wire, with a broker that is killed in the middle: what was in force before is in force after. */
 import { expect, test } from 'vitest';
 import type { Client } from '../../client-sdk/index.js';
-import { BrokerProcess } from '../support/broker-process.js';
 import { segmentPaths } from '../support/data-directory.js';
 import { eventually, within } from '../support/deadline.js';
-import { freePort } from '../support/free-port.js';
-import { RawClient } from '../support/raw-client.js';
 import { client, drain } from './backlog.js';
-
-/** A broker that can be killed and started again at the same address. */
-class Killed {
-  readonly flags: readonly string[];
-  broker: BrokerProcess;
-
-  private constructor(flags: readonly string[], broker: BrokerProcess) {
-    this.flags = flags;
-    this.broker = broker;
-  }
-
-  static async start(more: readonly string[] = []): Promise<Killed> {
-    const flags = ['--port', `${await freePort()}`, ...more];
-    return new Killed(flags, await BrokerProcess.start({ flags }));
-  }
-
-  async kill(): Promise<void> {
-    await this.broker.kill();
-    this.broker = await BrokerProcess.start({ dataDir: this.broker.dataDir, flags: this.flags });
-  }
-
-  raw(): Promise<RawClient> {
-    return RawClient.connect(this.broker.url);
-  }
-}
+import { Killed } from './killed.js';
 
 const ALL = {
   defaultPriority: 7,
