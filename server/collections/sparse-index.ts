@@ -86,24 +86,21 @@ export class SparseIndex {
     }
   }
 
-  /** First keys of the first `limit` blocks in use, by rising key, beginning with the block that `key` is in. O(blocks): a look at every entry of the directory. */
-  blocksFrom(key: number, limit: number): number[] {
+  /** Whether there may be keys in the block of 64 that `key` is in: O(1). */
+  hasBlock(key: number): boolean {
+    const blockKey = Math.floor(key / BLOCK);
+    return this.#directoryKeys[this.#probe(blockKey)] === blockKey;
+  }
+
+  /** First key of the first block in use from that of `key` on, Infinity if there is none. A look at every entry of the directory: some 2 ns a block. */
+  nextBlock(key: number): number {
     const first = Math.floor(key / BLOCK);
-    let found: number[] = [];
-    let last = Number.POSITIVE_INFINITY;
-    const cut = (): void => {
-      found.sort((a, b) => a - b);
-      found = found.slice(0, limit);
-      if (found.length === limit) last = found.at(-1)!;
-    };
+    let next = Number.POSITIVE_INFINITY;
     for (let i = 0; i <= this.#directoryMask; i++) {
       const blockKey = this.#directoryKeys[i]!;
-      if (blockKey < first || blockKey >= last) continue;
-      found.push(blockKey);
-      if (found.length >= 2 * limit) cut();
+      if (blockKey >= first && blockKey < next) next = blockKey;
     }
-    cut();
-    return found.map((blockKey) => blockKey * BLOCK);
+    return next * BLOCK;
   }
 
   #find(blockKey: number): number {

@@ -103,9 +103,14 @@ export class MessageTable {
     return this.#slots.get(id);
   }
 
-  /** First ids of the first `limit` blocks of 64 ids that hold messages, by rising id, beginning with the one that `id` is in. */
-  blocksFrom(id: number, limit: number): number[] {
-    return this.#slots.blocksFrom(id, limit);
+  /** Whether there may be messages among the 64 ids of a block, which begins at a multiple of 64. */
+  hasBlock(id: number): boolean {
+    return this.#slots.hasBlock(id);
+  }
+
+  /** First id of the first block that holds messages from that of `id` on, Infinity if there is none: O(blocks). */
+  nextBlock(id: number): number {
+    return this.#slots.nextBlock(id);
   }
 
   /** Takes a slot for a message; the caller has checked that one is free, and sets state and links. */

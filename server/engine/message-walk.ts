@@ -2,7 +2,7 @@
  * Goes through the messages of one queue by rising id, a step at a time, so that no request holds the event loop for more than some 5 ms:
  *
  *     a queue of few messages     all of them from its own lists, whatever waits in others: O(its messages)
- *     a queue of many             ids of the table, `BLOCKS_MAX` blocks of 64 at a step
+ *     a queue of many             ids of the table, by blocks of 64: `BLOCKS_MAX` with messages and `GAPS_MAX` without at a step
  *
  * An id is seen once however the queue changes between two steps, and what is published after the first one may be seen or not.
  */
@@ -13,8 +13,11 @@ import type { EngineState } from './state.js';
 
 /** Messages of a queue, and unsettled ones of all, up to which its own lists are gone through: some 2 ms of work. */
 const FEW = 16_384;
-/** Blocks of 64 ids in one step: some 2 ms of work, with finding them among those of ten million messages. */
+/** Blocks of 64 ids that are gone through in one step: some 1 ms of work. */
 const BLOCKS_MAX = 256;
+/** Blocks that are found empty in one step: 2 ms of work at most. When all of them are, the next that is not is looked for among all. */
+const GAPS_MAX = 20_000;
+const BLOCK = 64;
 
 const STATES: Readonly<Record<number, MessageState>> = {
   [STATE.READY]: 'ready',
@@ -52,13 +55,13 @@ export class MessageWalk {
     const first = Math.max(after + 1, filter.idMin ?? 0);
     const below = filter.idBelow ?? Number.POSITIVE_INFINITY;
     const isFew = queue.size <= FEW && leases.size <= FEW;
-    const found = isFew ? { ids: this.#own(queue, first, below), last: null } : this.#some(first, below);
-    for (const id of found.ids) {
+    const look = (id: number): boolean => {
       const slot = this.find(queue, id);
-      if (slot < 0 || !fits(table, slot, filter)) continue;
-      if (!visit(slot)) return id;
-    }
-    return found.last;
+      return slot < 0 || !fits(table, slot, filter) || visit(slot);
+    };
+    if (!isFew) return this.#eachBlock(first, Math.min(below, this.#state.nextId), look);
+    for (const id of this.#own(queue, first, below)) if (!look(id)) return id;
+    return null;
   }
 
   /** Ids of the queue's messages in a range, by rising id. */
@@ -79,17 +82,28 @@ export class MessageWalk {
     return ids.sort((a, b) => a - b);
   }
 
-  /** Some ids of the table in a range, and the last one that was looked for. */
-  #some(first: number, below: number): { readonly ids: readonly number[]; readonly last: number | null } {
+  /** Calls `look` with ids of the table until it returns false, or the step is over. Returns the last id that was looked at, null if nothing is left. */
+  #eachBlock(first: number, below: number, look: (id: number) => boolean): number | null {
     const { table } = this.#state;
-    const blocks = table.blocksFrom(first, BLOCKS_MAX);
-    const ids: number[] = [];
-    for (const start of blocks)
-      for (let id = Math.max(start, first); id < Math.min(start + 64, below); id++)
-        if (table.find(id) >= 0) ids.push(id);
-    const end = (blocks.at(-1) ?? 0) + 63;
-    return { ids, last: blocks.length < BLOCKS_MAX || end + 1 >= below ? null : end };
+    let blocks = 0;
+    let gaps = 0;
+    for (let start = first - (first % BLOCK); start < below; start += BLOCK) {
+      if (blocks === BLOCKS_MAX) return start - 1;
+      if (gaps === GAPS_MAX) return blocks > 0 ? start - 1 : behindGap(table.nextBlock(start), below);
+      if (!table.hasBlock(start)) {
+        gaps++;
+        continue;
+      }
+      blocks++;
+      for (let id = Math.max(start, first); id < Math.min(start + BLOCK, below); id++) if (!look(id)) return id;
+    }
+    return null;
   }
+}
+
+/** The last id that needs no look, before the block in which the next message is; null if there is none. */
+function behindGap(next: number, below: number): number | null {
+  return next < below ? next - 1 : null;
 }
 
 function fits(table: MessageTable, slot: number, filter: MessageFilter): boolean {

@@ -36,19 +36,19 @@ describe('SparseIndex', () => {
     expect(entries(index).size).toBe(keys.length);
   });
 
-  test('tells the first blocks from a key on, by rising key', () => {
+  test('tells which blocks of 64 keys are in use, and the next of them from a key on', () => {
     const index = new SparseIndex(1);
     const keys = Array.from({ length: 3_000 }, (_, i) => (i * 7_919) % 3_000).map((i) => i * 130 + 5);
     for (const key of keys) index.set(key, 1);
     const blocks = [...new Set(keys.map((key) => Math.floor(key / 64) * 64))].sort((a, b) => a - b);
-    for (const [from, limit] of [
-      [0, 10],
-      [0, 10_000],
-      [blocks[50]! + 63, 7],
-      [blocks[50]! + 64, 7],
-      [blocks.at(-1)! + 64, 5],
-    ] as const)
-      expect(index.blocksFrom(from, limit)).toEqual(blocks.filter((block) => block + 63 >= from).slice(0, limit));
+    const isUsed = new Set(blocks);
+    for (let start = 0; start <= blocks.at(-1)! + 128; start += 64) {
+      expect(index.hasBlock(start)).toBe(isUsed.has(start));
+      expect(index.nextBlock(start + 63)).toBe(blocks.find((block) => block >= start) ?? Number.POSITIVE_INFINITY);
+    }
+    for (const key of keys) index.delete(key);
+    expect(index.hasBlock(0)).toBe(false);
+    expect(index.nextBlock(0)).toBe(Number.POSITIVE_INFINITY);
   });
 
   test('a value is replaced and counted once', () => {

@@ -155,4 +155,36 @@ describe('steps', () => {
     expect(matched).toBe(20_000);
     expect(steps).toBeLessThan(50);
   });
+
+  test('go over gaps in the ids in few steps, and end at the last one', () => {
+    const driver = new EngineDriver({ messagesMax: 50_000 });
+    const session = driver.open();
+    driver.declare(session, 'q');
+    const many = (count: number): void => {
+      driver.publish(session, ...Array.from({ length: count }, () => ({ queue: 'q' })));
+    };
+    many(20_000);
+    const { state } = driver.engine;
+    const jumps = [64, 64 * 30_000, 10 ** 12, 1];
+    const expected = Array.from({ length: 20_000 }, (_, i) => i + 1);
+    for (const jump of jumps) {
+      state.nextId += jump;
+      expected.push(state.nextId, state.nextId + 1);
+      many(2);
+    }
+    state.nextId += 10 ** 12;
+    const seen: number[] = [];
+    let steps = 0;
+    for (let after: number | null = 0; after !== null; steps++) {
+      const effects = driver.apply({
+        ...{ type: 'message-list', session, request: 1, queue: 'q', filter: {}, ids: null },
+        ...{ after, limit: 1_000, withBodies: false },
+      });
+      const page = resultOf(effects) as { messages: { id: number }[]; next: number | null };
+      seen.push(...page.messages.map(({ id }) => id));
+      after = page.next;
+    }
+    expect(seen).toEqual(expected);
+    expect(steps).toBeLessThan(30);
+  });
 });

@@ -1,10 +1,12 @@
 /** Messages by their ids and by filters, through the SDK against a real broker, through kills. */
+import { CLIENT_OPS } from '@lovage/protocol';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Client, connect } from '../../client-sdk/index.js';
 import { deferred } from '../client-sdk/deferred.js';
 import { BrokerProcess } from '../support/broker-process.js';
 import { atEnd } from '../support/cleanup.js';
 import { eventually } from '../support/deadline.js';
+import { RawClient } from '../support/raw-client.js';
 
 let broker: BrokerProcess;
 
@@ -185,6 +187,39 @@ describe('changing', () => {
     expect(await one.messages.move('long', {}, 'short')).toEqual({ matched: 40_000, changed: 40_000, skipped: {} });
     expect(await one.queues.inspect('short')).toMatchObject({ ready: 40_001 });
   });
+});
+
+test('an act by a filter that a kill cuts short has done whole steps, and goes on where it was', async () => {
+  const own = await BrokerProcess.start();
+  const one = await client('cut', own);
+  for (const queue of ['q', 'r']) await one.queues.declare(queue);
+  const ids = await publish(one, 'q', texts(5_000));
+  const hello = { namespace: 'cut' };
+  const raw = await RawClient.connect(own.url, { hello });
+  const step = (from: RawClient, after: number): Promise<{ changed: number; next: number | null }> =>
+    from.request(CLIENT_OPS.MESSAGE_MOVE, 'q', {}, after, { to: 'r' });
+  const first = await step(raw, 0);
+  const second = await step(raw, first.next!);
+  // Its answer is not waited for: it is done whole, or not at all.
+  void raw.ask(CLIENT_OPS.MESSAGE_MOVE, 'q', {}, second.next!, { to: 'r' }).catch(() => undefined);
+  await own.kill();
+  const again = await BrokerProcess.start({ dataDir: own.dataDir });
+  const after = await client('cut', again);
+  const answered = first.changed + second.changed;
+  const { ready: moved } = await after.queues.inspect('r');
+  expect([answered, answered + first.changed]).toContain(moved);
+  expect(await after.queues.inspect('q')).toMatchObject({ ready: 5_000 - moved });
+  const resumed = await RawClient.connect(again.url, { hello });
+  let next: number | null = second.next;
+  while (next !== null) ({ next } = await step(resumed, next));
+  expect((await after.messages.list('q')).messages).toEqual([]);
+  const found: number[] = [];
+  for (let from: number | null = 0; from !== null; ) {
+    const page = await after.messages.list('r', {}, { after: from });
+    found.push(...page.messages.map(({ id }) => id));
+    from = page.next;
+  }
+  expect(found).toEqual(ids);
 });
 
 describe('bad input', () => {
