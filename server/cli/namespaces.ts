@@ -38,7 +38,7 @@ export function addNamespaces(program: Command): void {
   }
   set.addOption(queueDefaultsOption());
   addSettings(set.option(...JSON_OPTION).action(setNamespace), 'client');
-  const list = namespaces.command('list').description('show the namespaces that are set or have queues');
+  const list = namespaces.command('list').description('show the namespaces that are set or have queues or exchanges');
   addSettings(list.option(...JSON_OPTION).action(listNamespaces), 'client');
   const remove = namespaces
     .command('delete')

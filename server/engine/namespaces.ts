@@ -3,6 +3,7 @@ import { LIMITS } from '@lovage/protocol';
 import type { NamespaceDeleteCommand, NamespaceListCommand, NamespaceSetCommand, RefusedPublish } from './command.js';
 import type { EffectSink } from './effects.js';
 import type { Exchanges } from './exchanges.js';
+import { Space } from './queue-directory.js';
 import type { Queues } from './queues.js';
 import type { EngineState } from './state.js';
 
@@ -32,9 +33,13 @@ export class Namespaces {
     out.reply(session, request, queuesByName.space(name)!.info());
   }
 
-  /** Namespaces that are set or have queues, by name, from behind `after` on; `only` one of them, if it is not null. */
+  /** Namespaces that are set or have queues or exchanges, by name, from behind `after` on; `only` one of them, if it is not null. */
   list({ session, request, only, after, limit }: NamespaceListCommand, out: EffectSink): void {
-    const found = [...this.#state.queuesByName.spaces()]
+    const { queuesByName, exchanges } = this.#state;
+    const spaces = new Map([...queuesByName.spaces()].map((space) => [space.namespace, space]));
+    for (const { namespace } of exchanges.values())
+      if (!spaces.has(namespace)) spaces.set(namespace, new Space(namespace));
+    const found = [...spaces.values()]
       .filter(({ namespace }) => (only === null || namespace === only) && (after === null || namespace > after))
       .sort((a, b) => (a.namespace < b.namespace ? -1 : 1));
     const page = found.slice(0, limit).map((space) => space.info());

@@ -33,9 +33,7 @@ export class ModelNamespaces {
   delete(command: CommandOf<'namespace-delete'>): void {
     const { tokens } = this.#state;
     const { exchanges } = this.#state;
-    const hasExchanges = exchanges.exchanges.some(({ namespace }) => namespace === command.name);
-    if (!namespacesOf(this.#state).includes(command.name) && !hasExchanges)
-      return this.#state.fail(command, 'NAMESPACE_NOT_FOUND');
+    if (!namespacesOf(this.#state).includes(command.name)) return this.#state.fail(command, 'NAMESPACE_NOT_FOUND');
     const { queues, messages } = namespaceInfo(this.#state, command.name);
     this.#state.namespaces.delete(command.name);
     for (const { id, namespace } of [...tokens.values()]) {
@@ -52,7 +50,11 @@ export class ModelNamespaces {
 /** Names of the namespaces that are set or have queues, in order. */
 export function namespacesOf(state: ModelState): string[] {
   return [
-    ...new Set([...state.namespaces.keys(), ...[...state.queues.values()].map(({ namespace }) => namespace)]),
+    ...new Set([
+      ...state.namespaces.keys(),
+      ...[...state.queues.values()].map(({ namespace }) => namespace),
+      ...state.exchanges.exchanges.map(({ namespace }) => namespace),
+    ]),
   ].sort();
 }
 
