@@ -1,5 +1,5 @@
 /** How a command is a client of a broker: connected by its settings, closed when it is done, and telling when the connection comes and goes. */
-import { type Client, connect } from '@lovage/client';
+import type { Client } from '@lovage/client';
 import { loadSettings, readClientTls } from '../settings/index.js';
 import { writeNote } from './notes.js';
 
@@ -8,6 +8,8 @@ export async function withClient<T>(flags: Record<string, unknown>, run: (client
   const settings = loadSettings('client', { flags, variables: process.env });
   const { url, token, namespace } = settings;
   const tls = readClientTls(settings) ?? undefined;
+  // Loaded when it is used: a broker that starts has no use for it.
+  const { connect } = await import('@lovage/client');
   const client = await connect(url, { token, namespace, tls, name: 'lovage-cli' });
   void tellStates(client, url, flags.json === true);
   let result: T;

@@ -5,7 +5,8 @@
  *
  * What is in flight is bounded by count and by bytes; while it is full no more bodies are read, so a file of any size takes the same memory.
  */
-import { LovageError, type Receipt } from '@lovage/client';
+import type { Receipt } from '@lovage/client';
+import { LovageError } from '@lovage/protocol';
 import type { Body } from './bodies.js';
 
 const BATCH_MESSAGES_MAX = 512;
