@@ -7,6 +7,7 @@ import {
   FrameReader,
   LovageError,
   readDeliver,
+  readResults,
   SERVER_OPS,
   type ServerOp,
   type WireDelivery,
@@ -15,6 +16,7 @@ import type { ActiveConsumer } from './consumer.js';
 import { errorFromBroker } from './errors.js';
 import type { Publisher } from './publisher.js';
 import type { Requests } from './requests.js';
+import type { Results } from './results.js';
 import type { Settlements } from './settlements.js';
 import type { Blocked } from './status-feed.js';
 import { TagSet } from './tag-set.js';
@@ -26,6 +28,7 @@ export interface FrameTargets {
   readonly publisher: Publisher;
   readonly settlements: Settlements;
   readonly requests: Requests;
+  readonly results: Results;
   readonly consumers: ReadonlyMap<number, ActiveConsumer>;
   /** Highest tag seen in this session. */
   lastTag: number;
@@ -35,7 +38,7 @@ type FrameHandler = (targets: FrameTargets, fields: readonly unknown[]) => void;
 
 const reader = new FrameReader();
 
-const HANDLERS: Readonly<Record<Exclude<ServerOp, 'WELCOME' | 'DELIVER'>, FrameHandler>> = {
+const HANDLERS: Readonly<Record<Exclude<ServerOp, 'WELCOME' | 'DELIVER' | 'RESULT'>, FrameHandler>> = {
   // It is a sign of life, which the connection has noted.
   HEARTBEAT: () => undefined,
   CONFIRM: ({ publisher }, [, firstSeq, count, firstId, index]) =>
@@ -65,6 +68,7 @@ const BY_NUMBER: ReadonlyMap<number, FrameHandler> = new Map(
 /** Carries out one frame of a welcomed connection; an op of a newer broker is passed over. Throws for a frame that cannot be understood. */
 export function handleBrokerFrame(targets: FrameTargets, op: number, frame: Uint8Array): void {
   if (op === SERVER_OPS.DELIVER) deliver(targets, frame);
+  else if (op === SERVER_OPS.RESULT) readResults(reader.open(frame), (result) => targets.results.received(result));
   else BY_NUMBER.get(op)?.(targets, decodeFrame(frame));
 }
 

@@ -15,6 +15,7 @@ import { type ConnectOptions, type ConsumeOptions, parseConnectOptions, parseCon
 import { Publisher } from './publisher.js';
 import { Queues } from './queues.js';
 import { Requests } from './requests.js';
+import { Results } from './results.js';
 import { Settlements } from './settlements.js';
 import type { Status } from './status-feed.js';
 import { TagSet } from './tag-set.js';
@@ -39,6 +40,8 @@ export class Client {
   readonly exchanges: Exchanges;
   /** Look at messages by id or filter; drop, move, retry, reorder and redrive them. */
   readonly messages: Messages;
+  /** What came of messages that were completed. */
+  readonly results: Results;
   readonly #connection: Connection;
   readonly #publisher: Publisher;
   readonly #settlements: Settlements;
@@ -73,6 +76,7 @@ export class Client {
     this.namespaces = new Namespaces(this.#requests);
     this.exchanges = new Exchanges(this.#requests);
     this.messages = new Messages(this.#requests);
+    this.results = new Results(this.#requests);
     this.#targets = {
       flowChanged: (blocked) => {
         this.#connection.blocked(blocked);
@@ -81,6 +85,7 @@ export class Client {
       publisher: this.#publisher,
       settlements: this.#settlements,
       requests: this.#requests,
+      results: this.results,
       consumers: this.#consumers,
       lastTag: 0,
     };
@@ -234,6 +239,7 @@ export class Client {
     else this.#startOver();
     for (const consumer of this.#consumers.values()) consumer.resubscribe();
     this.#requests.welcomed();
+    this.results.welcomed();
     this.#publisher.welcomed(welcome.limits);
     this.#flush();
     this.#connected?.resolve(this);
@@ -284,6 +290,7 @@ export class Client {
     this.#publisher.ended(error);
     this.#settlements.ended(error);
     this.#requests.ended(error);
+    this.results.ended(error);
     for (const consumer of [...this.#consumers.values()]) consumer.abandon(error);
   }
 }

@@ -14,7 +14,7 @@
  *     cancelling  nothing new comes, what runs goes on         -> ended when the last handler is done and its answer is on disk
  *     ended
  */
-import { CLIENT_OPS, LovageError, type WireDelivery } from '@lovage/protocol';
+import { CLIENT_OPS, LovageError, type ResultFields, type WireDelivery } from '@lovage/protocol';
 import { ignore } from './captured-promise.js';
 import {
   ActiveDelivery,
@@ -157,9 +157,21 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
       if (this.#state === 'ended' || this.#work.handler === undefined) return this.#settlements.ack(wire.tag);
     }
     const delivery = new ActiveDelivery(wire, this);
+    if (this.#isGivenBack(delivery)) return;
     if (this.#running < this.#concurrency && this.#waiting.size === 0) this.#run(delivery);
     else this.#waiting.add(delivery);
     this.#work.arrived?.();
+  }
+
+  /** Asks whether it is wanted at all. One that is settled by being sent cannot go back. */
+  #isGivenBack(delivery: ActiveDelivery): boolean {
+    const { giveBack } = this.#options;
+    if (giveBack === null || this.#isSettledWhenSent) return false;
+    const delayMs = giveBack(delivery);
+    if (delayMs === null) return false;
+    delivery.state = DELIVERY_STATE.LOST;
+    this.#settlements.release(delivery.tag, delayMs);
+    return true;
   }
 
   /** Starts the most urgent of those that wait, for a loop; null if none does. */
@@ -186,6 +198,16 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     const startSeq = this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq;
     if (nack === null || this.#options.fields.ack !== 'late') return this.#settlements.ackAwaited(tag, startSeq);
     return this.#settlements.nackAwaited(tag, startSeq, nack);
+  }
+
+  completeByHand(delivery: ActiveDelivery, result: ResultFields): Promise<void> {
+    if (delivery.state === DELIVERY_STATE.DETACHED) return Promise.resolve();
+    if (delivery.state !== DELIVERY_STATE.STARTED) return rejection(refusal(delivery));
+    this.#settled(delivery);
+    const { tag } = delivery.wire;
+    if (this.#options.fields.ack !== 'late')
+      return this.#settlements.ackAwaited(tag, this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq);
+    return this.#settlements.completeAwaited(tag, delivery.startSeq, result);
   }
 
   /** The connection is lost: the broker gives what has not started to others. */

@@ -13,8 +13,11 @@
 import {
   CONTENT_TYPES,
   decodeValue,
+  encodeValue,
+  isContentType,
   LIMITS,
-  type LovageError,
+  LovageError,
+  type ResultFields,
   readDeadLetters,
   type WireDelivery,
 } from '@lovage/protocol';
@@ -28,6 +31,14 @@ export interface NackOptions {
   readonly delayMs?: number | undefined;
   /** For people. Cut at 1,000 characters. */
   readonly reason?: string | undefined;
+}
+
+/** How a result is kept. */
+export interface CompleteOptions {
+  /** ms that it is kept, 1-315,360,000,000. Default: the `messageTtlMs` of the queue `lovage.results`, a day unless it was declared otherwise. */
+  readonly ttlMs?: number | undefined;
+  /** As of a message. */
+  readonly contentType?: string | undefined;
 }
 
 /** A message as a handler sees it. */
@@ -63,6 +74,11 @@ export interface Delivery {
    * CLIENT_CLOSED. A rejection that nobody awaits does no harm.
    */
   ack(): Promise<void>;
+  /**
+   * Settles the delivery and keeps what came of it for `client.results`, both at once: bytes as they are, text as UTF-8, anything else as MessagePack. As `ack`;
+   * INVALID_ARGUMENT for a value that cannot be encoded, BODY_TOO_LARGE for one of more than 16 MiB. In modes `early` and `none` nothing is kept.
+   */
+  complete(result: unknown, options?: CompleteOptions): Promise<void>;
   /** Returns or drops the delivery. As `ack`; INVALID_ARGUMENT for an option out of range. In modes `early` and `none` it only frees the credit. */
   nack(options?: NackOptions): Promise<void>;
 }
@@ -74,6 +90,7 @@ export const DELIVERY_STATE = { WAITING: 0, STARTED: 1, SETTLED: 2, LOST: 3, DET
 export interface DeliveryOwner {
   readonly queues: readonly string[];
   settleByHand(delivery: ActiveDelivery, nack: ParsedNack | null): Promise<void>;
+  completeByHand(delivery: ActiveDelivery, result: ResultFields): Promise<void>;
 }
 
 /** `NackOptions` with their defaults. */
@@ -84,6 +101,7 @@ export interface ParsedNack {
 }
 
 const textDecoder = new TextDecoder();
+const textEncoder = new TextEncoder();
 
 /** The delivery that handlers get. Its other fields belong to the SDK. */
 export class ActiveDelivery implements Delivery {
@@ -165,6 +183,14 @@ export class ActiveDelivery implements Delivery {
     return this.owner.settleByHand(this, null);
   }
 
+  complete(result: unknown, options?: CompleteOptions): Promise<void> {
+    try {
+      return this.owner.completeByHand(this, resultFields(result, options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
   nack(options?: NackOptions): Promise<void> {
     try {
       return this.owner.settleByHand(this, parseNack(options));
@@ -187,6 +213,28 @@ function deathsOf(history: Uint8Array): { queue: string; reason: string; time: n
 /** The return of a delivery whose handler failed: after the queue's backoff, with the error's text. */
 export function nackOfFailure(reason: string): ParsedNack {
   return { requeue: true, delayMs: -1, reason: reason.slice(0, LIMITS.reasonLengthMax) };
+}
+
+function resultFields(result: unknown, { ttlMs = 0, contentType }: CompleteOptions = {}): ResultFields {
+  if (!(Number.isSafeInteger(ttlMs) && ttlMs >= 0 && ttlMs <= LIMITS.delayMsMax))
+    throw invalidArgument('ttlMs', ttlMs, `a whole number from 1 to ${LIMITS.delayMsMax}`);
+  if (contentType !== undefined && !isContentType(contentType))
+    throw invalidArgument(
+      'contentType',
+      contentType,
+      `at most ${LIMITS.contentTypeLengthMax} characters of printable ASCII`,
+    );
+  const isText = typeof result === 'string';
+  const isBytes = result instanceof Uint8Array;
+  const body = isText ? textEncoder.encode(result) : isBytes ? result : encodeValue(result);
+  if (body.length > LIMITS.bodyBytesMax) {
+    const message = `Cannot complete the delivery: the result has ${body.length} bytes, expected at most ${LIMITS.bodyBytesMax}`;
+    throw new LovageError('BODY_TOO_LARGE', message, {
+      details: { bytes: body.length, bytesMax: LIMITS.bodyBytesMax },
+    });
+  }
+  const own = isText ? CONTENT_TYPES.text : isBytes ? null : CONTENT_TYPES.value;
+  return { ttlMs, contentType: contentType ?? own, body };
 }
 
 function parseNack(options: NackOptions = {}): ParsedNack {

@@ -14,6 +14,7 @@ export {
   type MessageSelection,
   type MessageSkip,
   type MessageState,
+  type MessageWhereabouts,
   type NamespaceInfo,
   type NamespaceSettings,
   type PeekedMessage,
@@ -26,13 +27,14 @@ export {
 } from '@lovage/protocol';
 export type { Client } from './client.js';
 export type { Consumer, Handler } from './consumer.js';
-export type { Delivery, NackOptions } from './delivery.js';
+export type { CompleteOptions, Delivery, NackOptions } from './delivery.js';
 export type { DeclaredExchange, ExchangeBinding, ExchangeOptions, Exchanges } from './exchanges.js';
 export type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from './message.js';
 export type { ActOptions, ForceOptions, MessageChanges, Messages, PageOptions } from './messages.js';
 export type { Namespaces } from './namespaces.js';
 export type { ConnectOptions, ConsumeOptions } from './options.js';
 export type { DeclaredQueue, Queues } from './queues.js';
+export type { Results, StoredResult, WaitOptions } from './results.js';
 export type { Blocked, ConnectionState, Status } from './status-feed.js';
 export type { CreatedToken, Tokens } from './tokens.js';
 export type { TlsOptions } from './transport.js';

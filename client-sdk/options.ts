@@ -97,6 +97,11 @@ export interface ConsumeOptions {
    * the text travels to the broker as the reason of the return.
    */
   readonly onError?: ((error: unknown, delivery: Delivery) => void) | undefined;
+  /**
+   * Asked for each delivery before anything of it starts: null takes it, a number of ms (0-315,360,000,000) gives it back for so long, to whoever gets it then. What is
+   * given back costs no attempt. Not in mode `none`.
+   */
+  readonly giveBack?: ((delivery: Delivery) => number | null) | undefined;
 }
 
 /** `ConsumeOptions` checked. */
@@ -105,6 +110,7 @@ export interface ConsumerOptions {
   /** null: as the prefetch, also when that changes. */
   readonly concurrency: number | null;
   readonly onError: ((error: unknown, delivery: Delivery) => void) | null;
+  readonly giveBack: ((delivery: Delivery) => number | null) | null;
 }
 
 interface NumberRow {
@@ -160,7 +166,9 @@ export function parseConnectOptions(given: ConnectOptions, randomName: () => str
 export function parseConsumeOptions(queues: string | readonly string[], given: ConsumeOptions): ConsumerOptions {
   if (typeof given !== 'object' || given === null) throw invalidArgument('options', given, 'an object');
   const names = parseQueues(queues);
-  const { concurrency, onError } = given;
+  const { concurrency, onError, giveBack } = given;
+  if (giveBack !== undefined && typeof giveBack !== 'function')
+    throw invalidArgument('giveBack', giveBack, 'a function');
   if (onError !== undefined && typeof onError !== 'function') throw invalidArgument('onError', onError, 'a function');
   const order = oneOf('queueOrder', given.queueOrder ?? 'strict', QUEUE_ORDERS);
   return {
@@ -178,6 +186,7 @@ export function parseConsumeOptions(queues: string | readonly string[], given: C
         ? null
         : whole('concurrency', concurrency, { min: 1, max: LIMITS.prefetchMax, fallback: 1 }),
     onError: onError ?? null,
+    giveBack: giveBack ?? null,
   };
 }
 

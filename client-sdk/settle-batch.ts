@@ -1,6 +1,6 @@
 // hot path
-/** One START, ACK, NACK or RELEASE frame on its way, and the promises that wait for it. */
-import { type LovageError, TagRanges } from '@lovage/protocol';
+/** One START, ACK, NACK, COMPLETE or RELEASE frame on its way, and the promises that wait for it. */
+import { type LovageError, type ResultFields, TagRanges } from '@lovage/protocol';
 import { capture, captured, ignore } from './captured-promise.js';
 import type { ParsedNack } from './delivery.js';
 import type { TagSet } from './tag-set.js';
@@ -14,6 +14,11 @@ export class SettleBatch {
   /** What a NACK says; null for the other ops. */
   readonly nack: ParsedNack | null;
   readonly ranges = new TagRanges();
+  /** RELEASE: ms before the broker delivers again. */
+  readonly delayMs: number;
+  /** COMPLETE: what came of each tag, and how many bytes that is. */
+  readonly results: ResultFields[] = [];
+  resultBytes = 0;
   /** Number of the frame; 0 while it gathers. */
   settleSeq = 0;
   bytes: Uint8Array | null = null;
@@ -26,9 +31,10 @@ export class SettleBatch {
   readonly #resolves: (Resolve | null)[] = [];
   readonly #rejects: Reject[] = [];
 
-  constructor(op: number, nack: ParsedNack | null) {
+  constructor(op: number, nack: ParsedNack | null, delayMs = 0) {
     this.op = op;
     this.nack = nack;
+    this.delayMs = delayMs;
   }
 
   add(tag: number): void {
@@ -45,6 +51,13 @@ export class SettleBatch {
     this.#resolves.push(captured.resolve as Resolve);
     this.#rejects.push(captured.reject);
     return promise;
+  }
+
+  /** Adds a tag with its result. */
+  addResult(tag: number, startSeq: number, result: ResultFields): Promise<void> {
+    this.results.push(result);
+    this.resultBytes += result.body.length;
+    return this.addAwaited(tag, startSeq);
   }
 
   /** Every tag that was not refused is settled. */

@@ -5,7 +5,17 @@
  *
  *     ack() -> gathering ACK batch --flush--> unanswered [7][8][9] --SETTLED 8--> [9]
  */
-import { CLIENT_OPS, FrameWriter, LIMITS, LovageError, type Welcome, writeNack, writeSettle } from '@lovage/protocol';
+import {
+  CLIENT_OPS,
+  FrameWriter,
+  LIMITS,
+  LovageError,
+  type ResultFields,
+  type Welcome,
+  writeComplete,
+  writeNack,
+  writeSettle,
+} from '@lovage/protocol';
 import type { Channel, SenderContext } from './channel.js';
 import { type ActiveDelivery, DELIVERY_STATE, type ParsedNack } from './delivery.js';
 import { Deque } from './deque.js';
@@ -14,6 +24,9 @@ import { TagSet } from './tag-set.js';
 
 /** Gathering NACK batches that a new NACK is compared with before it opens one of its own. */
 const NACKS_COMPARED = 8;
+
+/** Bytes of results after which another COMPLETE begins. */
+const COMPLETE_BYTES = 128 * 1024;
 
 /** In place of the number of a START: the broker has settled the delivery already, and its answer only frees the credit. */
 export const SETTLED_BEFORE = -1;
@@ -27,6 +40,7 @@ export class Settlements {
   #starting: ActiveDelivery[] = [];
   #acks: SettleBatch | null = null;
   #nacks: SettleBatch[] = [];
+  #completes: SettleBatch | null = null;
   #releases: SettleBatch | null = null;
   readonly #unanswered = new Deque<SettleBatch>();
   /** How many of the unanswered the present connection has got. */
@@ -72,9 +86,22 @@ export class Settlements {
     return this.#nackBatch(nack).addAwaited(tag, startSeq);
   }
 
-  release(tag: number): void {
+  /** As `ackAwaited`, with what came of the delivery. */
+  completeAwaited(tag: number, startSeq: number, result: ResultFields): Promise<void> {
+    const last = this.#completes;
+    if (last !== null && (last.results.length >= LIMITS.resultsMax || last.resultBytes >= COMPLETE_BYTES)) this.#seal();
+    if (this.#completes === null) {
+      this.#completes = new SettleBatch(CLIENT_OPS.COMPLETE, null);
+      this.#channel.requestFlush();
+    }
+    return this.#completes.addResult(tag, startSeq, result);
+  }
+
+  /** Gives back what has not started, to be delivered again after so many ms. */
+  release(tag: number, delayMs = 0): void {
+    if (this.#releases !== null && this.#releases.delayMs !== delayMs) this.#seal();
     if (this.#releases === null) {
-      this.#releases = new SettleBatch(CLIENT_OPS.RELEASE, null);
+      this.#releases = new SettleBatch(CLIENT_OPS.RELEASE, null, delayMs);
       this.#channel.requestFlush();
     }
     this.#releases.add(tag);
@@ -189,6 +216,7 @@ export class Settlements {
   *#gathering(): IterableIterator<SettleBatch> {
     if (this.#acks !== null) yield this.#acks;
     yield* this.#nacks;
+    if (this.#completes !== null) yield this.#completes;
     if (this.#releases !== null) yield this.#releases;
   }
 
@@ -219,14 +247,17 @@ export class Settlements {
     this.#sealStarts();
     const acks = this.#acks;
     const nacks = this.#nacks;
+    const completes = this.#completes;
     const releases = this.#releases;
     this.#acks = null;
+    this.#completes = null;
     this.#releases = null;
     if (acks !== null) this.#number(acks);
     if (nacks.length > 0) {
       this.#nacks = [];
       for (const batch of nacks) this.#number(batch);
     }
+    if (completes !== null) this.#number(completes);
     if (releases !== null) this.#number(releases);
   }
 
@@ -251,7 +282,8 @@ export class Settlements {
   #number(batch: SettleBatch): void {
     const writer = this.#writer;
     batch.settleSeq = ++this.#lastSeq;
-    if (batch.nack === null) writeSettle(writer, batch.op, batch.settleSeq, batch.ranges);
+    if (batch.op === CLIENT_OPS.COMPLETE) writeComplete(writer, batch.settleSeq, batch.ranges, batch.results);
+    else if (batch.nack === null) writeSettle(writer, batch.op, batch.settleSeq, batch.ranges, batch.delayMs);
     else writeNack(writer, batch.op, batch.settleSeq, batch.ranges, batch.nack);
     batch.bytes = writer.copy();
     this.#unanswered.push(batch);
@@ -268,6 +300,7 @@ export class Settlements {
     this.#starting = [];
     this.#acks = null;
     this.#nacks = [];
+    this.#completes = null;
     this.#releases = null;
     this.#sent = 0;
     for (const batch of batches) batch.reject(null, error);

@@ -1,5 +1,6 @@
 /** The language that clients and brokers speak: ops, frames, error codes, limits, names. No sockets, no clock. */
 export * from './access.js';
+export * from './complete-frame.js';
 export * from './control-frames.js';
 export * from './dead-letters.js';
 export * from './deliver-frame.js';
@@ -13,8 +14,10 @@ export * from './names.js';
 export * from './namespaces.js';
 export * from './ops.js';
 export * from './pattern.js';
+export * from './payload.js';
 export * from './publish-frame.js';
 export * from './publish-frame-writer.js';
 export * from './queue-settings.js';
+export * from './results.js';
 export * from './settle-frame.js';
 export * from './value-codec.js';

@@ -18,6 +18,10 @@ export const LIMITS = {
   publishTargetsMax: 4_096,
   /** Ranges in one START, ACK, NACK, RELEASE, REFUSED or RECALL. */
   rangesMax: 65_536,
+  /** Results in one COMPLETE. */
+  resultsMax: 65_536,
+  /** Results that one session watches for at a time. */
+  resultWatchesMax: 1_000_000,
   /** Nested arrays and maps in one frame. */
   depthMax: 16,
   /**

@@ -42,6 +42,10 @@ export const CLIENT_OPS = {
   NAMESPACE_SET: 35,
   NAMESPACE_LIST: 36,
   NAMESPACE_DELETE: 37,
+  COMPLETE: 38,
+  RESULT_WATCH: 39,
+  RESULT_UNWATCH: 40,
+  MESSAGE_STATE: 41,
 } as const;
 
 export const SERVER_OPS = {
@@ -58,6 +62,7 @@ export const SERVER_OPS = {
   ERROR: 74,
   CONSUMER_CANCELLED: 75,
   FLOW: 76,
+  RESULT: 77,
 } as const;
 
 export type ClientOp = keyof typeof CLIENT_OPS;

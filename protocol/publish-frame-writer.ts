@@ -69,7 +69,8 @@ function isWithin(text: string, bytesMax: number): boolean {
 /** The one found right last: content types are few, and each message has one. */
 let lastContentType = '';
 
-function isContentType(text: string): boolean {
+/** Whether text can be a content type: at most 200 characters of printable ASCII. */
+export function isContentType(text: string): boolean {
   if (text === lastContentType) return true;
   if (text.length > LIMITS.contentTypeLengthMax || !/^[ -~]*$/.test(text)) return false;
   lastContentType = text;

@@ -16,24 +16,11 @@ import type { ErrorCode } from './errors.js';
 import { FrameReader } from './frame-reader.js';
 import { LIMITS } from './limits.js';
 import { isName } from './names.js';
+import { type FrameProblem, type PayloadLimits, scanPayload } from './payload.js';
 import { decodeValue } from './value-codec.js';
 
 const MESSAGE_FIELDS = 8;
 const headersReader = new FrameReader();
-
-/** What is wrong with a well-formed PUBLISH: the broker refuses the frame whole with this code. */
-export interface PublishProblem {
-  readonly code: ErrorCode;
-  readonly field: string;
-  /** Index of the first message at fault. */
-  readonly index: number;
-}
-
-/** Bounds that the broker may set. */
-export interface PublishLimits {
-  readonly bodyBytesMax: number;
-  readonly headerBytesMax: number;
-}
 
 /** One scanned PUBLISH, a column a field. The broker keeps one of these and scans every frame into it. */
 export class PublishBatch {
@@ -46,7 +33,7 @@ export class PublishBatch {
   targets: string[] = [];
   /** Exchange of each target, null for a queue's name; empty when all targets are queues. */
   exchanges: (string | null)[] = [];
-  problem: PublishProblem | null = null;
+  problem: FrameProblem | null = null;
   /** Index into `targets`. */
   target = new Int32Array(1_024);
   /** 0-255, or -1 for the queue's default. */
@@ -59,9 +46,11 @@ export class PublishBatch {
   payloadLength = new Int32Array(1_024);
   /** Dedup keys by message index; empty when no message has one. */
   readonly dedupKeys = new Map<number, string>();
+  /** The message at hand. */
+  #index = 0;
 
   /** Scans a frame. Throws BAD_FRAME for one that is not of the form above; values out of range leave a `problem`. */
-  scan(reader: FrameReader, limits: PublishLimits): this {
+  scan(reader: FrameReader, limits: PayloadLimits): this {
     const fields = reader.arrayHeader('PUBLISH', 64);
     if (fields < 6) throw reader.bad('PUBLISH with 6 fields');
     reader.uint('op');
@@ -80,7 +69,7 @@ export class PublishBatch {
     return this;
   }
 
-  #scanMessage(reader: FrameReader, i: number, limits: PublishLimits): void {
+  #scanMessage(reader: FrameReader, i: number, limits: PayloadLimits): void {
     const fields = reader.arrayHeader('message', 64);
     if (fields < MESSAGE_FIELDS) throw reader.bad(`a message of ${MESSAGE_FIELDS} fields`);
     this.target[i] = reader.uint('target', LIMITS.publishTargetsMax);
@@ -89,20 +78,14 @@ export class PublishBatch {
     const expiresInMs = reader.uint('expiresInMs');
     if (!reader.nil()) this.#scanDedupKey(reader, i);
     const payload = reader.position;
-    if (!reader.nil()) this.#scanContentType(reader, i);
-    const headers = reader.position;
-    reader.skipHeaders();
-    const headerBytes = reader.position - headers;
-    const bodyBytes = reader.binHeader('body');
-    reader.position += bodyBytes;
+    this.#index = i;
+    scanPayload(reader, limits, this.#refusePayload);
     this.payloadOffset[i] = payload;
     this.payloadLength[i] = reader.position - payload;
     for (let extra = MESSAGE_FIELDS; extra < fields; extra++) reader.skip('an unknown field');
     if (priority > LIMITS.priorityMax) this.#refuse('INVALID_ARGUMENT', 'priority', i);
     if (delayMs > LIMITS.delayMsMax) this.#refuse('INVALID_ARGUMENT', 'delayMs', i);
     if (expiresInMs > LIMITS.delayMsMax) this.#refuse('INVALID_ARGUMENT', 'expiresInMs', i);
-    if (bodyBytes > limits.bodyBytesMax) this.#refuse('BODY_TOO_LARGE', 'body', i);
-    if (headerBytes > limits.headerBytesMax) this.#refuse('HEADERS_TOO_LARGE', 'headers', i);
     this.priority[i] = priority;
     this.delayMs[i] = delayMs;
     this.expiresInMs[i] = expiresInMs;
@@ -114,16 +97,6 @@ export class PublishBatch {
       return this.#refuse('INVALID_ARGUMENT', 'dedupKey', i);
     reader.position = start;
     this.dedupKeys.set(i, reader.str('dedupKey', LIMITS.dedupKeyLengthMax));
-  }
-
-  /** The bytes go on to consumers as they are, so they are looked at here: text that a strict reader refuses would end its connection. */
-  #scanContentType(reader: FrameReader, i: number): void {
-    const length = reader.skipStr('contentType', 0xffff_ffff);
-    if (length > LIMITS.contentTypeLengthMax) return this.#refuse('INVALID_ARGUMENT', 'contentType', i);
-    const { bytes, position } = reader;
-    for (let at = position - length; at < position; at++) {
-      if (bytes[at]! < 0x20 || bytes[at]! > 0x7e) return this.#refuse('INVALID_ARGUMENT', 'contentType', i);
-    }
   }
 
   #scanTargets(reader: FrameReader): void {
@@ -183,6 +156,8 @@ export class PublishBatch {
       return null;
     }
   }
+
+  readonly #refusePayload = (code: ErrorCode, field: string): void => this.#refuse(code, field, this.#index);
 
   #refuse(code: ErrorCode, field: string, index: number): void {
     this.problem ??= { code, field, index };

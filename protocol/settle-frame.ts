@@ -5,7 +5,7 @@
  *     [7 START,   settleSeq, [first, count, ...]]
  *     [8 ACK,     settleSeq, [first, count, ...]]
  *     [9 NACK,    settleSeq, [first, count, ...], requeue, delayMs, reason|nil]     delayMs -1: the queue's backoff
- *     [10 RELEASE, settleSeq, [first, count, ...]]
+ *     [10 RELEASE, settleSeq, [first, count, ...], delayMs?]     absent or 0: at once
  *     [72 RECALL, [first, count, ...]]
  *
  * `settleSeq` numbers these frames within a session, from 1. The broker answers `[70 SETTLED, settleSeq]` when every frame up to that
@@ -14,6 +14,7 @@
 import type { FrameReader } from './frame-reader.js';
 import type { FrameWriter } from './frame-writer.js';
 import { LIMITS } from './limits.js';
+import { CLIENT_OPS } from './ops.js';
 
 /** Tags as `first, count` pairs. Adding tags in ascending order, as they mostly come, extends the last pair. */
 export class TagRanges {
@@ -64,7 +65,7 @@ export class SettleFrame {
   settleSeq = 0;
   /** NACK: back to its queue (true) or dropped. */
   requeue = true;
-  /** NACK: ms before it is delivered again; -1 for the queue's backoff. */
+  /** NACK and RELEASE: ms before it is delivered again; -1 for the queue's backoff. */
   delayMs = -1;
   reason: string | null = null;
 
@@ -72,9 +73,15 @@ export class SettleFrame {
     const fields = reader.arrayHeader('frame', 64);
     const known = isNack ? 6 : 3;
     if (fields < known) throw reader.bad(`${known} fields`);
-    reader.uint('op');
+    const op = reader.uint('op');
     this.settleSeq = reader.uint('settleSeq');
     this.ranges.read(reader);
+    let read = known;
+    if (op === CLIENT_OPS.RELEASE) {
+      this.delayMs = fields > known ? reader.uint('delayMs') : 0;
+      if (this.delayMs > LIMITS.delayMsMax) throw reader.bad(`a delayMs from 0 to ${LIMITS.delayMsMax}`);
+      read = Math.min(fields, known + 1);
+    }
     if (isNack) {
       this.requeue = reader.bool('requeue');
       this.delayMs = reader.int('delayMs');
@@ -82,17 +89,19 @@ export class SettleFrame {
       if (this.delayMs < -1 || this.delayMs > LIMITS.delayMsMax)
         throw reader.bad(`a delayMs from -1 to ${LIMITS.delayMsMax}`);
     }
-    for (let i = known; i < fields; i++) reader.skip('an unknown field');
+    for (let i = read; i < fields; i++) reader.skip('an unknown field');
     reader.end();
     return this;
   }
 }
 
-export function writeSettle(writer: FrameWriter, op: number, settleSeq: number, ranges: TagRanges): void {
-  writer.arrayHeader(3);
+/** `delayMs`: of RELEASE. */
+export function writeSettle(writer: FrameWriter, op: number, settleSeq: number, ranges: TagRanges, delayMs = 0): void {
+  writer.arrayHeader(delayMs === 0 ? 3 : 4);
   writer.uint(op);
   writer.uint(settleSeq);
   ranges.write(writer);
+  if (delayMs !== 0) writer.uint(delayMs);
 }
 
 export interface NackFields {

@@ -137,6 +137,7 @@ export class Broker implements BatchOwner {
       if (!hasRoom) this.flow.foundNoRoom(wanted);
       this.engine.refusePublishes(this.flow.refusal() ?? (hasRoom ? null : 'DISK_FULL'));
     }
+    if (command.type === 'complete') this.engine.refuseResults(!this.#journal.hasRoom(command.batch.bytes.length));
     this.engine.apply(command, this.#clock.wallMs(), this.#router);
     if (!this.#isCommitting && this.#journal.stagedBytes >= EARLY_BATCH_BYTES) this.#commitDone = this.#commit();
     this.#askTurn();

@@ -14,19 +14,21 @@ import {
   DURABILITY,
   type ErrorCode,
   encodeFrame,
+  encodeValue,
   LIMITS,
   type MessageInfo,
   type PeekedMessage,
+  RESULT_STATUS,
   SERVER_OPS,
 } from '@lovage/protocol';
 import type { EffectSink, Opened } from '../engine/effects.js';
 import { FLAG, STATE } from '../engine/message-table.js';
-import type { JournalRecord, MoveRecord, PublishRecord } from '../engine/record.js';
+import type { CompleteRecord, JournalRecord, MoveRecord, PublishRecord } from '../engine/record.js';
 import type { EngineState } from '../engine/state.js';
 import type { Journal, SyncClass } from '../journal/journal.js';
 import type { Bucket, Outlet } from './outlet.js';
 import { peekedContents } from './peeked-contents.js';
-import { encodeMoveHead, encodePublishHead, encodeRecord, RECORD_TYPES } from './record-codec.js';
+import { encodeCompleteHead, encodeMoveHead, encodePublishHead, encodeRecord, RECORD_TYPES } from './record-codec.js';
 
 const DURABILITY_OF: Record<SyncClass, number> = {
   always: DURABILITY.indexOf('disk'),
@@ -39,6 +41,8 @@ const PEEK_BYTES = 2 * LIMITS.headerBytesMax + LIMITS.peekBodyMax;
 const MEMORY = DURABILITY.indexOf('memory');
 /** A message with one of these was out before, or in another queue. */
 const BEEN_ELSEWHERE = FLAG.REDELIVERED | FLAG.TRANSFERRED;
+
+const NOTHING = new Uint8Array(0);
 
 /** Is told at once, not when it is on the disk: whoever has to go, goes. */
 export type AccessWatcher = Pick<EffectSink, 'revoked' | 'accessClosed'>;
@@ -131,7 +135,7 @@ export class EffectRouter implements EffectSink {
     this.#isFlushing = false;
   }
 
-  record(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): void {
+  record(record: Exclude<JournalRecord, PublishRecord | MoveRecord | CompleteRecord>): void {
     const { type, head, body } = encodeRecord(record);
     this.#journal.stage(type, head, body);
     this.#staged++;
@@ -140,6 +144,13 @@ export class EffectRouter implements EffectSink {
 
   publish(record: PublishRecord): number {
     const offset = this.#journal.stage(RECORD_TYPES.publish, encodePublishHead(record), record.batch.bytes);
+    this.#staged++;
+    this.segment = this.#journal.stagedSegment;
+    return offset;
+  }
+
+  complete(record: CompleteRecord): number {
+    const offset = this.#journal.stage(RECORD_TYPES.complete, encodeCompleteHead(record), record.batch.bytes);
     this.#staged++;
     this.segment = this.#journal.stagedSegment;
     return offset;
@@ -238,6 +249,18 @@ export class EffectRouter implements EffectSink {
     details: Record<string, unknown> | null,
   ): void {
     this.#frame(session, [SERVER_OPS.ERROR, request, code, message, details]);
+  }
+
+  result(session: number, id: number, payload: Uint8Array): void {
+    this.#bucket(session)?.result(id, RESULT_STATUS.DONE, payload);
+  }
+
+  storedResult(session: number, id: number, slot: number): void {
+    this.#bucket(session)?.result(id, RESULT_STATUS.DONE, this.#payload(slot, this.#state.table.length[slot]!));
+  }
+
+  resultEnded(session: number, id: number, status: number, reason: string | null): void {
+    this.#bucket(session)?.result(id, status, reason === null ? NOTHING : encodeValue(reason));
   }
 
   cancelled(session: number, consumerId: number, code: ErrorCode): void {

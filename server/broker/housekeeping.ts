@@ -6,7 +6,7 @@
  *              delete    copy 3 messages to 5, then 2 and 3 go, too
  */
 import type { Engine } from '../engine/engine.js';
-import type { MovedMessage, MoveRecord, PublishRecord } from '../engine/record.js';
+import type { CompleteRecord, MovedMessage, MoveRecord, PublishRecord } from '../engine/record.js';
 import { forEachRouted } from '../engine/routes.js';
 import type { Journal, ReplayedRecord } from '../journal/journal.js';
 import type { EffectRouter } from './effect-router.js';
@@ -132,6 +132,10 @@ export class Housekeeping {
           for (let copy = 0; copy < queues.length; copy++)
             this.#copy(firstId + copy, record, batch.payloadOffset[i]!, replayed.body);
         });
+    } else if (record.type === 'complete') {
+      const { batch, entries } = record;
+      for (let e = 0; e < entries.length; e += 5)
+        this.#copy(entries[e + 1]!, record, batch.payloadOffset[entries[e]!]!, replayed.body);
     } else if (record.type === 'move') {
       for (const message of record.messages) {
         this.#copy(message.id, record, message.offset, replayed.body);
@@ -140,7 +144,7 @@ export class Housekeeping {
   }
 
   /** Message `id`, if it is alive and its payload begins at `start` of this record's body. */
-  #copy(id: number, record: PublishRecord | MoveRecord, start: number, body: Uint8Array): void {
+  #copy(id: number, record: PublishRecord | MoveRecord | CompleteRecord, start: number, body: Uint8Array): void {
     const { segment } = record;
     const offset = record.offset + start;
     const message = this.#engine.movable(id, segment, offset);

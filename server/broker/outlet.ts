@@ -1,12 +1,19 @@
 // hot path
 /** What waits to be told to one connection. The broker fills buckets; the session's outbox turns a bucket into frames when its time has come. */
-import { TagRanges } from '@lovage/protocol';
+import { FrameWriter, RESULT_STATUS, SERVER_OPS, TagRanges } from '@lovage/protocol';
+
+/** Results in one frame, and bytes of them, after which another begins. */
+const RESULTS_PER_FRAME = 10_000;
+const RESULT_BYTES = 128 * 1024;
 
 /** Effects that become visible together. Frames go first, then confirms, settlements, deliveries, and recalls of deliveries. */
 export class Bucket {
   /** Answers that are encoded already, in order. */
   readonly frames: Uint8Array[] = [];
   frameBytes = 0;
+  /** Entries of a RESULT frame, and how many. */
+  results: FrameWriter | null = null;
+  resultCount = 0;
   /** first seq, count, first id, durability index, ... */
   readonly confirms: number[] = [];
   /** Highest settlement frame that is done, 0 for none. */
@@ -23,6 +30,41 @@ export class Bucket {
   answer(frame: Uint8Array): void {
     this.frames.push(frame);
     this.frameBytes += frame.length;
+  }
+
+  /** What came of a message: the fields behind its id and status. */
+  result(id: number, status: number, fields: Uint8Array): void {
+    this.results ??= new FrameWriter(4_096);
+    const writer = this.results;
+    const before = writer.length;
+    writer.arrayHeader(status === RESULT_STATUS.DONE ? 5 : fields.length > 0 ? 3 : 2);
+    writer.uint(id);
+    writer.uint(status);
+    writer.raw(fields);
+    this.frameBytes += writer.length - before;
+    if (++this.resultCount === RESULTS_PER_FRAME || writer.length >= RESULT_BYTES) this.#sealResults();
+  }
+
+  /** The results so far are a frame. */
+  #sealResults(): void {
+    const writer = this.results;
+    if (writer === null || this.resultCount === 0) return;
+    const head = new FrameWriter(16);
+    head.arrayHeader(2);
+    head.uint(SERVER_OPS.RESULT);
+    head.arrayHeader(this.resultCount);
+    const entries = writer.copy();
+    const frame = new Uint8Array(head.length + entries.length);
+    frame.set(head.bytes.subarray(0, head.length));
+    frame.set(entries, head.length);
+    this.frames.push(frame);
+    this.frameBytes += head.length;
+    this.resultCount = 0;
+  }
+
+  /** Nothing more comes in: what results there are become a frame. */
+  end(): void {
+    if (this.resultCount > 0) this.#sealResults();
   }
 
   confirm(firstSeq: number, count: number, firstId: number, durability: number): void {
@@ -47,6 +89,8 @@ export class Bucket {
   }
 
   clear(): void {
+    this.resultCount = 0;
+    this.results?.reset();
     this.frames.length = 0;
     this.frameBytes = 0;
     this.confirms.length = 0;

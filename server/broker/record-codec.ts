@@ -25,6 +25,7 @@
  *     21    token-revoke  [id]
  *     22    namespace     [name, settings]
  *     23    namespace-delete  [name]
+ *     24    complete      [timeMs, queue, [index, id, priority, attempts, expiryMs, ...]]      the COMPLETE frame as it came
  *
  * `history` of a moved message is there if it was a dead letter: [[queue's name, reason, timeMs, count], ...].
  *
@@ -32,6 +33,7 @@
  * must stay readable.
  */
 import {
+  CompleteBatch,
   DEAD_LETTER_REASONS,
   type DeadLetter,
   decodeValue,
@@ -44,6 +46,7 @@ import {
   withNamespaceDefaults,
 } from '@lovage/protocol';
 import {
+  type CompleteRecord,
   type JournalRecord,
   type MovedMessage,
   type MoveRecord,
@@ -86,6 +89,7 @@ export const RECORD_TYPES = {
   'token-revoke': 21,
   namespace: 22,
   'namespace-delete': 23,
+  complete: 24,
 } as const satisfies Record<JournalRecord['type'], number>;
 
 const NAMES = new Map<number, JournalRecord['type']>(
@@ -93,10 +97,12 @@ const NAMES = new Map<number, JournalRecord['type']>(
 );
 
 const NO_BODY = new Uint8Array(0);
+/** The broker took a frame under the limits of its time, so none are applied when it is read again. */
+const NO_LIMITS = { bodyBytesMax: Number.MAX_SAFE_INTEGER, headerBytesMax: Number.MAX_SAFE_INTEGER };
 
 /** Fields of the records that have no body, as the head's array. */
 const HEADS: {
-  readonly [T in Exclude<JournalRecord['type'], 'publish' | 'move' | 'checkpoint'>]: (
+  readonly [T in Exclude<JournalRecord['type'], 'publish' | 'move' | 'complete' | 'checkpoint'>]: (
     record: Extract<JournalRecord, { type: T }>,
   ) => unknown[];
 } = {
@@ -128,7 +134,9 @@ export interface EncodedRecord {
   readonly body: Uint8Array;
 }
 
-export function encodeRecord(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): EncodedRecord {
+export function encodeRecord(
+  record: Exclude<JournalRecord, PublishRecord | MoveRecord | CompleteRecord>,
+): EncodedRecord {
   const type = RECORD_TYPES[record.type];
   if (record.type === 'checkpoint') return { type, ...encodeCheckpoint(record) };
   const fields = (HEADS[record.type] as (record: JournalRecord) => unknown[])(record);
@@ -141,6 +149,10 @@ export function encodePublishHead(record: PublishRecord): Uint8Array {
   // One list for each target, and then the lists that only messages have.
   if (routes !== null) head.push(routes.lists, routes.listOf);
   return encodeValue(head);
+}
+
+export function encodeCompleteHead({ timeMs, queue, entries }: CompleteRecord): Uint8Array {
+  return encodeValue([timeMs, queue, entries]);
 }
 
 export function encodeMoveHead(record: MoveRecord): Uint8Array {
@@ -170,6 +182,7 @@ function historyFields({ queue, reason, timeMs, count }: DeadLetter): readonly u
 export class RecordReader {
   readonly #frame = new FrameReader();
   readonly #batch = new PublishBatch();
+  readonly #results = new CompleteBatch();
 
   /** The record, whose arrays and bytes are valid until the next call. Throws BAD_FRAME for bytes that are no record of this version. */
   read(replayed: ReplayedRecord): JournalRecord {
@@ -186,6 +199,8 @@ export class RecordReader {
     switch (type) {
       case 'publish':
         return this.#publish(head, replayed);
+      case 'complete':
+        return this.#complete(head, replayed);
       case 'settle':
         return { type, reason: SETTLE_REASONS[head[0] as number]!, ids: head[1] as number[] };
       case 'start':
@@ -268,9 +283,19 @@ export class RecordReader {
     }
   }
 
+  #complete(head: unknown[], replayed: ReplayedRecord): CompleteRecord {
+    return {
+      type: 'complete',
+      timeMs: head[0] as number,
+      queue: head[1] as number,
+      entries: head[2] as number[],
+      batch: this.#results.scan(this.#frame.open(replayed.body), NO_LIMITS),
+      segment: replayed.segment,
+      offset: replayed.bodyOffset,
+    };
+  }
+
   #publish(head: unknown[], replayed: ReplayedRecord): PublishRecord {
-    // The broker took this frame under the limits of its time, so none are applied now.
-    const limits = { bodyBytesMax: Number.MAX_SAFE_INTEGER, headerBytesMax: Number.MAX_SAFE_INTEGER };
     return {
       type: 'publish',
       timeMs: head[0] as number,
@@ -278,7 +303,7 @@ export class RecordReader {
       namespace: head[2] as string,
       producer: head[3] as string | null,
       exceptions: head[4] as number[],
-      batch: this.#batch.scan(this.#frame.open(replayed.body), limits),
+      batch: this.#batch.scan(this.#frame.open(replayed.body), NO_LIMITS),
       routes: head.length > 5 ? { lists: head[5] as number[][], listOf: head[6] as number[] | null } : null,
       segment: replayed.segment,
       offset: replayed.bodyOffset,
@@ -336,6 +361,10 @@ export function describeRecord(replayed: ReplayedRecord): Record<string, unknown
       exceptions,
       bytes: batch.bytes.length,
     };
+  }
+  if (record.type === 'complete') {
+    const { batch, timeMs, queue, entries } = record;
+    return { ...place, type: 'complete', timeMs, queue, entries, bytes: batch.bytes.length };
   }
   if (record.type === 'move') return { ...place, type: 'move', messages: record.messages, bytes: record.body.length };
   return { ...place, ...record };

@@ -11,11 +11,13 @@ import { addQueues } from './queues.js';
 import { addStart } from './start.js';
 import { addStatus } from './status.js';
 import { addTokens } from './tokens.js';
+import { addWorker } from './worker.js';
 
 const COMMANDS: readonly ((program: Command) => void)[] = [
   addStart,
   addPublish,
   addConsume,
+  addWorker,
   addQueues,
   addExchanges,
   addMessages,

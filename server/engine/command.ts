@@ -3,6 +3,7 @@
  * been checked for its type and range, so the engine only decides whether it fits the state.
  */
 import type {
+  CompleteBatch,
   ConsumeOptions,
   DeclareMode,
   ErrorCode,
@@ -31,6 +32,9 @@ export type Command =
     }
   | SettleCommand
   | NackCommand
+  | CompleteCommand
+  | ResultWatchCommand
+  | MessageStateCommand
   | { readonly type: 'drained'; readonly session: number; readonly bytes: number }
   | DeclareCommand
   | DeleteCommand
@@ -89,6 +93,27 @@ export interface RefusedPublish extends Refusal {
   readonly targets: ReadonlySet<number> | null;
 }
 
+/** `batch` is read before `apply` returns and may be used again; its bytes stay as they are. */
+export interface CompleteCommand {
+  readonly type: 'complete';
+  readonly session: number;
+  readonly batch: CompleteBatch;
+}
+
+export interface ResultWatchCommand {
+  readonly type: 'result-watch' | 'result-unwatch';
+  readonly session: number;
+  readonly request: number;
+  readonly ids: readonly number[];
+}
+
+export interface MessageStateCommand {
+  readonly type: 'message-state';
+  readonly session: number;
+  readonly request: number;
+  readonly ids: readonly number[];
+}
+
 export interface ConsumeCommand {
   readonly type: 'consume';
   readonly session: number;
@@ -103,6 +128,8 @@ export interface SettleCommand {
   readonly session: number;
   readonly settleSeq: number;
   readonly ranges: readonly number[];
+  /** RELEASE: ms before it is delivered again; absent: at once. */
+  readonly delayMs?: number;
 }
 
 export interface NackCommand {

@@ -323,6 +323,7 @@ export class Deliveries {
     queue.totals.acked++;
     if (table.expiryMs[slot] !== 0) timers.clearExpiry(slot);
     if (!table.isMemory(slot)) this.#settledIds.add(table.id[slot]!);
+    if (!this.#state.watches.isIdle) this.#state.watches.gone(table.id[slot]!);
   }
 
   /** An unsettled message is done; its id goes into the settle record that `#flushSettled` writes. */
@@ -332,8 +333,14 @@ export class Deliveries {
     const queue = this.#state.queueOf(slot);
     this.#places.leave(slot, queue);
     queue.totals.acked++;
+    this.settle(slot);
+  }
+
+  /** The same of one that is in no list and counted already. `flushSettled` must follow. */
+  settle(slot: number): void {
+    const { table } = this.#state;
     if (!table.isMemory(slot)) this.#settledIds.add(table.id[slot]!);
-    this.#places.forget(slot, queue);
+    this.#places.forget(slot, this.#state.queueOf(slot));
   }
 
   /** Gives the credit back. */

@@ -3,7 +3,7 @@
  * broker's sink holds an effect back until the batch is on disk that was gathering when the effect came.
  */
 import type { ErrorCode, MessageInfo } from '@lovage/protocol';
-import type { JournalRecord, MoveRecord, PublishRecord } from './record.js';
+import type { CompleteRecord, JournalRecord, MoveRecord, PublishRecord } from './record.js';
 
 /** What `open` found. */
 export interface Opened {
@@ -18,12 +18,14 @@ export interface Opened {
 
 export interface EffectSink {
   /** Stages a record that has no body of its own. */
-  record(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): void;
+  record(record: Exclude<JournalRecord, PublishRecord | MoveRecord | CompleteRecord>): void;
   /** Stages a publish and returns where its frame lies in `segment`. */
   publish(record: PublishRecord): number;
   /** Stages messages copied forward and returns where the record's body lies in `segment`. */
   move(record: MoveRecord): number;
-  /** Segment of the last `publish` or `move`. */
+  /** Stages results and returns where their frame lies in `segment`. */
+  complete(record: CompleteRecord): number;
+  /** Segment of the last `publish`, `move` or `complete`. */
   readonly segment: number;
 
   opened(opened: Opened): void;
@@ -60,6 +62,12 @@ export interface EffectSink {
     message: string,
     details: Record<string, unknown> | null,
   ): void;
+  /** The result of a message that the session watches for: `contentType headers body`. The bytes stay as they are. */
+  result(session: number, id: number, payload: Uint8Array): void;
+  /** The same of one that is kept in a slot. */
+  storedResult(session: number, id: number, slot: number): void;
+  /** There will be no result: see `RESULT_STATUS`. */
+  resultEnded(session: number, id: number, status: number, reason: string | null): void;
   /** A token is no longer one: whoever came in with it has to go. */
   revoked(tokenId: string): void;
   /** The first token is made, by `session`: whoever came in without one has to go. */

@@ -25,6 +25,7 @@ import { Queues } from './queues.js';
 import { Recall } from './recall.js';
 import type { CheckpointRecord, JournalRecord, MovedMessage } from './record.js';
 import { Restore } from './restore.js';
+import { Results } from './results.js';
 import { Sessions } from './sessions.js';
 import { Settling } from './settling.js';
 import { SingleActive } from './single-active.js';
@@ -47,6 +48,7 @@ export class Engine {
   readonly #expiry: QueueExpiry;
   readonly #deliveries: Deliveries;
   readonly #settling: Settling;
+  readonly #results: Results;
   readonly #queues: Queues;
   readonly #exchanges: Exchanges;
   readonly #messageActs: MessageActs;
@@ -73,7 +75,8 @@ export class Engine {
     this.#recall = recall;
     this.#deliveries = new Deliveries(state, { places, transfers, deadLetters, limits: this.#limits, single, recall });
     const deliveries = this.#deliveries;
-    this.#settling = new Settling(state, { places, deadLetters, single, deliveries });
+    this.#results = new Results(state, { places, registry, deliveries });
+    this.#settling = new Settling(state, { places, deadLetters, single, deliveries, results: this.#results });
     this.#exchanges = new Exchanges(state);
     const exchanges = this.#exchanges;
     this.#queues = new Queues(state, { places, registry, expiry: this.#expiry, single, deliveries, exchanges });
@@ -95,6 +98,7 @@ export class Engine {
       deliveries: this.#deliveries,
       exchanges,
       messageActs: this.#messageActs,
+      results: this.#results,
     });
     this.#handlers = this.#table();
   }
@@ -105,6 +109,7 @@ export class Engine {
     // What is due by now is done first, so that no command meets a message that has expired.
     if (this.state.timers.next() <= this.state.nowMs) this.#fireTimers(out);
     (this.#handlers[command.type] as (command: Command, out: EffectSink) => void)(command, out);
+    this.state.watches.flush(out);
   }
 
   /** Does what is due. Returns the ms of the next deadline: `nowMs` if more is due already, Infinity if nothing waits. */
@@ -116,6 +121,7 @@ export class Engine {
     this.#queues.sweep(out);
     this.#recall.look(out);
     this.#dedupExpiry.look();
+    this.state.watches.flush(out);
     if (this.state.nowMs >= this.#pruneAtMs) {
       this.state.producers.prune(this.state.nowMs);
       this.#pruneAtMs = this.state.nowMs + PRUNE_MS;
@@ -164,6 +170,11 @@ export class Engine {
   /** Why publishes are refused from now on, null to take them again. DISK_FULL is not for those that are kept in memory only. */
   refusePublishes(code: 'DISK_FULL' | 'FLOW_BLOCKED' | null): void {
     this.#publishing.refusal = code;
+  }
+
+  /** Whether results that go to the journal are not kept from now on, because there is no room. */
+  refuseResults(isFull: boolean): void {
+    this.#results.isFull = isFull;
   }
 
   /** A lease's bytes are with its connection. */
@@ -328,6 +339,10 @@ export class Engine {
       start: (command, out) => settling.start(command, out),
       ack: (command, out) => settling.ack(command, out),
       nack: (command, out) => settling.nack(command, out),
+      complete: (command, out) => settling.complete(command, out),
+      'result-watch': (command, out) => this.#results.watch(command, out),
+      'result-unwatch': (command, out) => this.#results.unwatch(command, out),
+      'message-state': (command, out) => this.#results.states(command, out),
       release: (command, out) => settling.release(command, out),
       drained: (command, out) => sessions.drained(this.state.session(command.session), command.bytes, out),
       declare: (command, out) => queues.declare(command, out),

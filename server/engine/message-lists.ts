@@ -48,7 +48,8 @@ export class MessageLists {
   }
 }
 
-function infoOf(table: MessageTable, slot: number): MessageInfo {
+/** A message as clients see it. */
+export function infoOf(table: MessageTable, slot: number): MessageInfo {
   const dueMs = table.dueMs[slot]!;
   const expiryMs = table.expiryMs[slot]!;
   return {

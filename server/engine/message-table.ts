@@ -163,6 +163,20 @@ export class MessageTable {
     this.offset[slot] = offset;
   }
 
+  /** The message has other bytes from now on. */
+  replace(slot: number, segment: number, offset: number, length: number): void {
+    if (this.isMemory(slot)) {
+      this.memoryFrames.release(this.segment[slot]!);
+      this.memoryFrames.hold(segment);
+    } else {
+      this.journalUsage.remove(this.segment[slot]!, this.length[slot]!);
+      this.journalUsage.add(segment, length);
+    }
+    this.segment[slot] = segment;
+    this.offset[slot] = offset;
+    this.length[slot] = length;
+  }
+
   isMemory(slot: number): boolean {
     return (this.flags[slot]! & FLAG.MEMORY) !== 0;
   }

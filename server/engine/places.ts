@@ -55,8 +55,9 @@ export class Places {
 
   /** Frees a message that is in no list, with its timers. */
   forget(slot: number, queue: Queue): void {
-    const { table, timers } = this.#state;
+    const { table, timers, watches } = this.#state;
     queue.bytes -= table.length[slot]!;
+    if (!watches.isIdle) watches.gone(table.id[slot]!);
     if (table.expiryMs[slot] !== 0) timers.clearExpiry(slot);
     table.free(slot);
   }

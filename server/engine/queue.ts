@@ -1,5 +1,5 @@
 /** One queue: its waiting messages, who consumes it, and its counters. Every counter equals a recount of the table at any time. */
-import type { QueueInfo, QueueSettings } from '@lovage/protocol';
+import { type QueueInfo, type QueueSettings, RESULTS_QUEUE } from '@lovage/protocol';
 import type { Attachment, Consumer } from './consumer.js';
 import { type DedupUsage, DedupWindow } from './dedup-window.js';
 import type { Binding } from './exchange.js';
@@ -71,6 +71,8 @@ export class Queue {
   /** Who is served, of a queue with a single active consumer; see `single-active.ts`. */
   active: Attachment | null = null;
   isPaused = false;
+  /** Results of its namespace stand in it, and nobody is delivered any. */
+  readonly isResults: boolean;
   /** Its name is free already, and what is left in it goes slice by slice. */
   isDeleted = false;
   /** ms of its last use, see `queue-expiry.ts`. */
@@ -105,6 +107,7 @@ export class Queue {
     this.index = index;
     this.namespace = namespace;
     this.name = name;
+    this.isResults = name === RESULTS_QUEUE;
     this.settings = settings;
     this.ready = new ReadyIndex(table);
     this.dedup = new DedupWindow(settings.dedupWindowMs, settings.dedupKeysMax, dedupUsage);
@@ -152,7 +155,7 @@ export class Queue {
   }
 
   get isDeliverable(): boolean {
-    return !this.isPaused && this.purgeBelowId === 0;
+    return !this.isPaused && this.purgeBelowId === 0 && !this.isResults;
   }
 
   info(nowMs: number): QueueInfo {

@@ -5,6 +5,7 @@
  * How to change this: add a type; readers of older journals must still know the old ones (`server/broker/record-codec.ts`).
  */
 import {
+  type CompleteBatch,
   DEAD_LETTER_REASONS,
   type DeadLetter,
   type ExchangeType,
@@ -30,6 +31,7 @@ export type JournalRecord =
   | MoveRecord
   | MessagePriorityRecord
   | TransferRecord
+  | CompleteRecord
   | ExchangeRecord
   | ExchangeDeleteRecord
   | BindRecord
@@ -167,6 +169,21 @@ export interface TransferRecord {
   readonly timeMs: number;
   readonly reason: TransferReason;
   readonly entries: readonly number[];
+}
+
+/** Messages are done, and what came of them stands in the queue of results under their ids. */
+export interface CompleteRecord {
+  readonly type: 'complete';
+  readonly timeMs: number;
+  /** Index of the queue of results. */
+  readonly queue: number;
+  /** Index of the result in the frame, id, priority, attempts, expiry ms (0: never), index, ... */
+  readonly entries: readonly number[];
+  /** The scanned frame. On replay the broker scans the bytes again. */
+  readonly batch: CompleteBatch;
+  /** Set on replay: where the frame's bytes lie. */
+  readonly segment: number;
+  readonly offset: number;
 }
 
 /** One message copied forward from a segment that is to be deleted. */

@@ -14,6 +14,7 @@ import type { QueueRegistry } from './queue-registry.js';
 import type { Queues } from './queues.js';
 import type {
   CheckpointRecord,
+  CompleteRecord,
   IdsRecord,
   JournalRecord,
   MessagePriorityRecord,
@@ -31,6 +32,7 @@ import type {
   StartRecord,
   TransferRecord,
 } from './record.js';
+import type { Results } from './results.js';
 import type { Session } from './session.js';
 import type { Sessions } from './sessions.js';
 import type { EngineState } from './state.js';
@@ -55,6 +57,7 @@ export interface RestoreParts {
   readonly deliveries: Deliveries;
   readonly exchanges: Exchanges;
   readonly messageActs: MessageActs;
+  readonly results: Results;
 }
 
 export class Restore {
@@ -68,6 +71,7 @@ export class Restore {
   readonly #publishing: Publishing;
   readonly #deliveries: Deliveries;
   readonly #messageActs: MessageActs;
+  readonly #results: Results;
   readonly #targets: (Queue | null)[] = [];
   readonly #exchanges: Exchanges;
   #isStarted = false;
@@ -84,6 +88,7 @@ export class Restore {
     this.#deliveries = parts.deliveries;
     this.#exchanges = parts.exchanges;
     this.#messageActs = parts.messageActs;
+    this.#results = parts.results;
   }
 
   apply(record: JournalRecord): void {
@@ -105,6 +110,9 @@ export class Restore {
         break;
       case 'transfer':
         this.#transfer(record);
+        break;
+      case 'complete':
+        this.#complete(record);
         break;
       case 'message-priority':
         this.#messagePriority(record);
@@ -271,6 +279,15 @@ export class Restore {
       if (slot >= 0) table.move(slot, segment, offset + message.offset);
       else this.#insertMoved(message, segment, offset + message.offset);
     }
+  }
+
+  #complete(record: CompleteRecord): void {
+    this.#clock(record.timeMs);
+    this.#results.restore(record, (slot) => {
+      const queue = this.#state.queueOf(slot);
+      this.#takeOut(slot, queue);
+      this.#places.forget(slot, queue);
+    });
   }
 
   #messagePriority({ entries }: MessagePriorityRecord): void {

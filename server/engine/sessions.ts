@@ -59,6 +59,7 @@ export class Sessions {
 
   /** The connection is lost: what has not started returns at once, what has started waits for a resume. */
   detach(session: Session, out: EffectSink): void {
+    this.#state.watches.forget(session);
     for (const consumer of session.consumers.values()) {
       this.#deactivate(consumer);
       this.#deliveries.takeBack(consumer, false, out);
@@ -83,6 +84,7 @@ export class Sessions {
   }
 
   remove(session: Session): void {
+    this.#state.watches.forget(session);
     this.#detached.delete(session);
     this.#state.sessions.delete(session.number);
     this.#state.sessionsByKey.delete(session.key);

@@ -1,7 +1,7 @@
 // hot path
-/** What clients say of their deliveries: START, ACK, NACK, RELEASE. One frame names many tags, and its records are written before it is told to be done. */
+/** What clients say of their deliveries: START, ACK, NACK, COMPLETE, RELEASE. One frame names many tags, and its records are written before it is told to be done. */
 import type { ErrorCode } from '@lovage/protocol';
-import type { NackCommand, SettleCommand } from './command.js';
+import type { CompleteCommand, NackCommand, SettleCommand } from './command.js';
 import type { Consumer } from './consumer.js';
 import type { DeadLetters } from './dead-letters.js';
 import type { Deliveries } from './deliveries.js';
@@ -10,6 +10,7 @@ import { STATE } from './message-table.js';
 import type { Places } from './places.js';
 import { recordParts } from './record.js';
 import { Refusals } from './refusals.js';
+import type { Results } from './results.js';
 import type { Session } from './session.js';
 import type { SingleActive } from './single-active.js';
 import type { EngineState } from './state.js';
@@ -23,6 +24,7 @@ export interface SettlingParts {
   readonly deadLetters: DeadLetters;
   readonly single: SingleActive;
   readonly deliveries: Deliveries;
+  readonly results: Results;
 }
 
 export class Settling {
@@ -31,6 +33,7 @@ export class Settling {
   readonly #deadLetters: DeadLetters;
   readonly #single: SingleActive;
   readonly #deliveries: Deliveries;
+  readonly #results: Results;
   readonly #entries: number[] = [];
   /** Of the frame at hand. */
   readonly #refusals = new Refusals();
@@ -41,6 +44,7 @@ export class Settling {
     this.#deadLetters = parts.deadLetters;
     this.#single = parts.single;
     this.#deliveries = parts.deliveries;
+    this.#results = parts.results;
   }
 
   start(command: SettleCommand, out: EffectSink): void {
@@ -84,6 +88,31 @@ export class Settling {
     this.#deliveries.flow(out);
   }
 
+  complete({ session: number, batch }: CompleteCommand, out: EffectSink): void {
+    const session = this.#state.session(number);
+    const { settleSeq, ranges, problem } = batch;
+    this.#eachTag(session, { settleSeq, ranges: ranges.pairs }, (lease, tag, index) => {
+      if (problem !== null) return problem.code;
+      const { table, leases } = this.#state;
+      const slot = leases.slot[lease]!;
+      if (slot >= 0 && table.state[slot] === STATE.SENDING) {
+        this.#deliveries.finish(slot);
+      } else if (slot >= 0) {
+        // A handler that is done at once has not said that it began.
+        if (table.state[slot] === STATE.LEASED) this.#deliveries.begin(slot);
+        const queue = this.#state.queueOf(slot);
+        this.#places.leave(slot, queue);
+        queue.totals.acked++;
+        this.#results.add(slot, index);
+      }
+      this.#deliveries.freeLease(session, lease, tag);
+      return null;
+    });
+    this.#results.flush(session.namespace, batch, out);
+    this.#settle(session, settleSeq, out);
+    this.#deliveries.flow(out);
+  }
+
   nack(command: NackCommand, out: EffectSink): void {
     const session = this.#state.session(command.session);
     const entries = this.#entries;
@@ -105,14 +134,19 @@ export class Settling {
   release(command: SettleCommand, out: EffectSink): void {
     const session = this.#state.session(command.session);
     const yielding = new Set<Consumer>();
+    const entries = this.#entries;
+    entries.length = 0;
+    const { delayMs = 0 } = command;
+    const dueMs = delayMs > 0 ? this.#state.nowMs + delayMs : 0;
     this.#eachTag(session, command, (lease, tag) => {
       const slot = this.#state.leases.slot[lease]!;
       if (slot >= 0 && this.#state.table.state[slot] === STATE.STARTED) return 'INVALID_ARGUMENT';
       yielding.add(this.#state.leases.consumer[lease]!);
       this.#deliveries.freeLease(session, lease, tag);
-      if (slot >= 0) this.#deliveries.giveBack(slot, 0, out);
+      if (slot >= 0) this.#release(slot, dueMs, entries, out);
       return null;
     });
+    this.#deliveries.recordReturns(entries, out);
     this.#deadLetters.flush(out);
     this.#settle(session, command.settleSeq, out);
     for (const consumer of yielding) consumer.isYielding = true;
@@ -120,6 +154,15 @@ export class Settling {
     this.#deliveries.dispatchTouched(out);
     for (const consumer of yielding) consumer.isYielding = false;
     this.#deliveries.flow(out);
+  }
+
+  /** A delivery that has not started costs no attempt. That it waits again needs no record, that it is delayed does. */
+  #release(slot: number, dueMs: number, entries: number[], out: EffectSink): void {
+    const { table } = this.#state;
+    const id = table.id[slot]!;
+    const attempts = table.attempts[slot]!;
+    const isWritten = dueMs > 0 && table.state[slot] !== STATE.SENDING && !table.isMemory(slot);
+    if (this.#deliveries.giveBack(slot, dueMs, out) && isWritten) entries.push(id, attempts, dueMs);
   }
 
   #requeue(slot: number, delayMs: number, entries: number[], out: EffectSink): void {
@@ -160,19 +203,20 @@ export class Settling {
     consumer.mark(attachment);
   }
 
-  /** Calls `visit` with the lease of each tag; what has none, or what `visit` refuses, is refused to the client by `#settle`. */
+  /** Calls `visit` with the lease of each tag and its place among those of the frame; what has none, or what `visit` refuses, is refused to the client by `#settle`. */
   #eachTag(
     session: Session,
-    command: SettleCommand | NackCommand,
-    visit: (lease: number, tag: number) => ErrorCode | null,
+    command: Pick<SettleCommand, 'settleSeq' | 'ranges'>,
+    visit: (lease: number, tag: number, index: number) => ErrorCode | null,
   ): void {
     const { ranges, settleSeq } = command;
     if (session.settleSeq !== null && settleSeq <= session.settleSeq) return;
     const refusals = this.#refusals;
     let tagsLeft = session.tags.size + STALE_TAGS_MAX;
-    for (let i = 0; i < ranges.length; i += 2) {
+    let before = 0;
+    for (let i = 0, count = 0; i < ranges.length; i += 2, before += count) {
       const first = ranges[i]!;
-      const count = ranges[i + 1]!;
+      count = ranges[i + 1]!;
       if (first + count - 1 > session.lastTag || count > tagsLeft) {
         refusals.add(first, count, 'UNKNOWN_TAG');
         continue;
@@ -180,7 +224,12 @@ export class Settling {
       tagsLeft -= count;
       for (let tag = first; tag < first + count; tag++) {
         const lease = session.tags.get(tag);
-        const code = lease >= 0 ? visit(lease, tag) : session.forgive(tag) ? 'SUPERSEDED' : 'ALREADY_SETTLED';
+        const code =
+          lease >= 0
+            ? visit(lease, tag, before + tag - first)
+            : session.forgive(tag)
+              ? 'SUPERSEDED'
+              : 'ALREADY_SETTLED';
         if (code !== null) refusals.add(tag, 1, code);
       }
     }

@@ -8,6 +8,7 @@ import { MessageTable } from './message-table.js';
 import { Producers } from './producers.js';
 import { noTotals, type Queue } from './queue.js';
 import { QueueDirectory } from './queue-directory.js';
+import { ResultWatches } from './result-watches.js';
 import type { Session } from './session.js';
 import { Timers } from './timers.js';
 
@@ -61,6 +62,8 @@ export class EngineState {
   readonly bindings = new Set<Binding>();
   /** Of the windows of all queues. */
   readonly dedupUsage: DedupUsage = { keys: 0, bytes: 0 };
+  /** Who waits for which result. */
+  readonly watches = new ResultWatches();
   /** Totals of queues that are gone. */
   readonly deletedTotals = noTotals();
   /** Written by `sessions.ts`. */

@@ -37,7 +37,10 @@ export class Transfers {
     if (to.isEvicting) this.#places.grown.add(to);
     to.usedMs = nowMs;
     if (reason === 'moved' || reason === 'redriven') from.totals.moved++;
-    else from.totals.deadLettered++;
+    else {
+      from.totals.deadLettered++;
+      if (!this.#state.watches.isIdle) this.#state.watches.dead(table.id[slot]!, reason);
+    }
     to.totals.arrived++;
     if (table.isMemory(slot)) return;
     if (reason !== this.#reason) this.flush(out);

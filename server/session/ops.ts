@@ -3,6 +3,7 @@
 import {
   CLIENT_OPS,
   type ClientOp,
+  CompleteBatch,
   checkFrame,
   decodeFrame,
   FrameReader,
@@ -15,6 +16,7 @@ import {
 import {
   type Fields,
   flag,
+  list,
   map,
   name,
   parseBinding,
@@ -42,6 +44,7 @@ import { tokenCreate, tokenList, tokenRevoke } from './token-ops.js';
 const reader = new FrameReader();
 const batch = new PublishBatch();
 const settle = new SettleFrame();
+const completed = new CompleteBatch();
 
 /** A request's fields after op and number, once the session's token is seen to have what the op needs; whatever it throws is answered under that number. */
 export type RequestHandler = (session: Session, request: number, fields: Fields) => void;
@@ -58,6 +61,7 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
   ACK: (session, frame) => answer(session, frame, 'ack'),
   RELEASE: (session, frame) => answer(session, frame, 'release'),
   NACK: (session, frame) => nack(session, frame),
+  COMPLETE: (session, frame) => complete(session, frame),
   GOODBYE: (session, frame) => {
     checkFrame(frame);
     session.leave();
@@ -169,6 +173,12 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
   MESSAGE_RETRY: request(messageRetry),
   MESSAGE_PRIORITY: request(messagePriority),
   MESSAGE_REDRIVE: request(messageRedrive),
+  RESULT_WATCH: request((session, request, fields) => results(session, request, fields, 'result-watch')),
+  RESULT_UNWATCH: request((session, request, fields) => results(session, request, fields, 'result-unwatch')),
+  MESSAGE_STATE: request((session, request, fields) => {
+    const ids = list(fields[0], 'ids', LIMITS.messageIdsMax).map((id) => whole(id, 'ids', 1, Number.MAX_SAFE_INTEGER));
+    submit(session, { type: 'message-state', session: session.number, request, ids });
+  }),
   TOKEN_CREATE: request(tokenCreate),
   TOKEN_LIST: request(tokenList),
   TOKEN_REVOKE: request(tokenRevoke),
@@ -217,7 +227,19 @@ function publish(session: Session, frame: Uint8Array): void {
 
 function answer(session: Session, frame: Uint8Array, type: 'start' | 'ack' | 'release'): void {
   settle.read(reader.open(frame), false);
-  submit(session, { type, session: session.number, settleSeq: settle.settleSeq, ranges: settle.ranges.pairs });
+  const { settleSeq, ranges, delayMs } = settle;
+  const common = { type, session: session.number, settleSeq, ranges: ranges.pairs };
+  submit(session, type === 'release' ? { ...common, delayMs } : common);
+}
+
+function complete(session: Session, frame: Uint8Array): void {
+  completed.scan(reader.open(frame), session.context.settings);
+  submit(session, { type: 'complete', session: session.number, batch: completed });
+}
+
+function results(session: Session, request: number, fields: Fields, type: 'result-watch' | 'result-unwatch'): void {
+  const ids = list(fields[0], 'ids', LIMITS.resultsMax).map((id) => whole(id, 'ids', 1, Number.MAX_SAFE_INTEGER));
+  submit(session, { type, session: session.number, request, ids });
 }
 
 function nack(session: Session, frame: Uint8Array): void {

@@ -65,6 +65,7 @@ export class Outbox implements BucketSender {
 
   flush(bucket: Bucket): void {
     const wire = this.#wire;
+    bucket.end();
     wire.cork();
     if (bucket.frames.length > 0) this.#sendAnswers(bucket);
     if (this.#audit.isWaiting) for (const frame of bucket.frames) this.#audit.told(frame);

@@ -39,6 +39,7 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   ACK: null,
   NACK: null,
   RELEASE: null,
+  COMPLETE: null,
   // Whoever takes a queue as it is changes nothing.
   QUEUE_DECLARE: {
     need: 'configure',
@@ -75,6 +76,10 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   MESSAGE_PRIORITY: { need: 'configure', names: first },
   // They go back to where they came from.
   MESSAGE_REDRIVE: { need: 'configure', names: first },
+  // Of what whoever has published it may know.
+  RESULT_WATCH: { need: 'view' },
+  RESULT_UNWATCH: { need: 'view' },
+  MESSAGE_STATE: { need: 'view' },
   TOKEN_CREATE: { need: 'admin', target: ([options]) => (options as { readonly name?: unknown } | null)?.name },
   TOKEN_LIST: { need: 'admin', isLook: true },
   TOKEN_REVOKE: { need: 'admin', target: ([id]) => id },

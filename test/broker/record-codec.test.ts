@@ -3,6 +3,7 @@ import { decodeValue, encodeValue, parseNamespaceSettings, parseQueueSettings } 
 import { describe, expect, test } from 'vitest';
 import {
   describeRecord,
+  encodeCompleteHead,
   encodeMoveHead,
   encodePublishHead,
   encodeRecord,
@@ -11,12 +12,19 @@ import {
   recordTypeName,
 } from '../../server/broker/record-codec.js';
 import type { Token } from '../../server/engine/access.js';
-import type { CheckpointRecord, JournalRecord, MoveRecord, PublishRecord } from '../../server/engine/record.js';
+import type {
+  CheckpointRecord,
+  CompleteRecord,
+  JournalRecord,
+  MoveRecord,
+  PublishRecord,
+} from '../../server/engine/record.js';
 import type { ReplayedRecord } from '../../server/journal/journal.js';
+import { bodyOf, completeBatch } from '../engine/complete-batch.js';
 import { OneBuffer } from '../engine/one-buffer.js';
 import { payloadOf, publishBatch } from '../engine/publish-batch.js';
 
-type Bodiless = Exclude<JournalRecord, PublishRecord | MoveRecord>;
+type Bodiless = Exclude<JournalRecord, PublishRecord | MoveRecord | CompleteRecord>;
 
 const settings = parseQueueSettings({ defaultPriority: 7, messageTtlMs: 60_000 });
 
@@ -201,6 +209,29 @@ describe('record codec', () => {
     expect(record).toMatchObject({ ...PUBLISH, batch: { count: 2, firstSeq: 4, targets: ['a', 'b'] } });
     expect([...record.batch.priority.slice(0, 2)]).toEqual([9, -1]);
     expect(payloadOf(record.batch, 1)).toEqual(payloadOf(batch, 1));
+  });
+
+  test('reads back a completion, with its results where they lie', () => {
+    const results = completeBatch(7, [
+      [3, 'one', 50],
+      [9, 'two'],
+    ]);
+    const record: CompleteRecord = {
+      type: 'complete',
+      timeMs: 1_000,
+      queue: 4,
+      entries: [0, 17, 9, 1, 1_795_440_650_333, 1, 2 ** 40, 0, 3, 0],
+      batch: results,
+      segment: 3,
+      offset: 500,
+    };
+    const head = encodeCompleteHead(record);
+    const written = { type: RECORD_TYPES.complete, head, body: results.bytes.slice(), segment: 3, bodyOffset: 500 };
+    const read = new RecordReader().read(written) as CompleteRecord;
+    expect(read).toMatchObject({ ...record, batch: { count: 2, settleSeq: 7 } });
+    expect([...read.batch.ttlMs.slice(0, 2)]).toEqual([50, 0]);
+    expect(bodyOf(payloadOf(read.batch, 1))).toBe('two');
+    expect(describeRecord(written)).toMatchObject({ type: 'complete', entries: record.entries });
   });
 
   test('reads back where the messages of a publish went', () => {

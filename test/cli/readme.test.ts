@@ -10,6 +10,7 @@ import { FakeView } from '../http/fake-view.js';
 import { BrokerProcess } from '../support/broker-process.js';
 import { atEnd } from '../support/cleanup.js';
 import { command, ended } from './command.js';
+import { Running } from './running.js';
 
 const ROOT = new URL('../../', import.meta.url);
 const README = readFileSync(new URL('README.md', ROOT), 'utf8').replaceAll('\r\n', '\n');
@@ -64,6 +65,26 @@ describe('the first message', () => {
       });
       expect([code, out, error], step).toEqual([0, step.slice(end + 1), '']);
     }
+  });
+
+  test('of the tasks goes through', async () => {
+    const [module, sender] = ['tasks', 'sender'].map((name) =>
+      fileURLToPath(new URL(`.readme-${name}-${process.pid}.mjs`, ROOT)),
+    ) as [string, string];
+    atEnd(() => {
+      for (const file of [module, sender]) rmSync(file, { force: true });
+    });
+    writeFileSync(module, block('tasks-module').replace('new TaskApp()', `new TaskApp({ url: '${broker.url}' })`));
+    const [, worker, script, output] =
+      /^\$ npx lovage (.*) &\n.*\n\$ node -e "(.*)"\n([\s\S]*)$/.exec(block('tasks-console')) ?? [];
+    const words = wordsOf(worker!).map((word) => (word === './tasks.mjs' ? module : word));
+    const running = new Running(words);
+    await running.until(({ out }) => out.endsWith('\n'), 'the ready line');
+    expect(running.out).toBe(`${block('tasks-console').split('\n')[1]}\n`);
+    writeFileSync(sender, script!.replace('./tasks.mjs', module));
+    const child = spawn(process.execPath, [sender]);
+    atEnd(() => void child.kill('SIGKILL'));
+    expect(await ended(child)).toMatchObject({ code: 0, out: output, error: '' });
   });
 
   test('of the program goes through', async () => {

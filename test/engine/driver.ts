@@ -4,6 +4,7 @@ import type { Command, ConsumeCommand } from '../../server/engine/command.js';
 import { Engine } from '../../server/engine/engine.js';
 import type { BindingFacts } from '../../server/engine/exchange.js';
 import type { EngineOptions } from '../../server/engine/state.js';
+import { completeBatch } from './complete-batch.js';
 import { publishBatch, type TestFrame, type TestMessage } from './publish-batch.js';
 import { type Effect, Recorder, replayed, TestLog } from './recorder.js';
 import { recount } from './recount.js';
@@ -114,6 +115,11 @@ export class EngineDriver {
   nack(session: number, ranges: readonly number[], requeue: boolean, delayMs = 0): Effect[] {
     const settleSeq = this.#settleSeq(session);
     return this.apply({ type: 'nack', session, settleSeq, ranges, requeue, delayMs, reason: null });
+  }
+
+  /** Completes deliveries, each with a body. */
+  complete(session: number, results: readonly (readonly [tag: number, body: string, ttlMs?: number])[]): Effect[] {
+    return this.apply({ type: 'complete', session, batch: completeBatch(this.#settleSeq(session), results) });
   }
 
   /** A new segment begins with a checkpoint. */

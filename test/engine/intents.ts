@@ -81,7 +81,7 @@ export type Intent =
   | {
       readonly type: 'settle';
       readonly session: number;
-      readonly op: 'start' | 'ack' | 'nack' | 'release';
+      readonly op: 'start' | 'ack' | 'complete' | 'nack' | 'release';
       /** Which of the session's tags, some of them stale or not given out yet. */
       readonly from: number;
       readonly count: number;
@@ -89,6 +89,13 @@ export type Intent =
       readonly again: boolean;
       readonly requeue: boolean;
       readonly delayMs: number;
+    }
+  | {
+      readonly type: 'watch';
+      readonly session: number;
+      readonly from: number;
+      readonly count: number;
+      readonly stop: boolean;
     }
   | { readonly type: 'drained'; readonly session: number; readonly share: number }
   | {
@@ -216,11 +223,21 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
   [3, fc.record({ type: fc.constant('cancel' as const), session, consumer })],
   [3, fc.record({ type: fc.constant('prefetch' as const), session, consumer, prefetch: fc.constantFrom(0, 1, 2, 5) })],
   [
+    6,
+    fc.record({
+      type: fc.constant('watch' as const),
+      session,
+      from: fc.nat(20),
+      count: fc.constantFrom(1, 2, 5),
+      stop: fc.nat(5).map((n) => n === 0),
+    }),
+  ],
+  [
     28,
     fc.record({
       type: fc.constant('settle' as const),
       session,
-      op: fc.constantFrom('start', 'start', 'ack', 'ack', 'nack', 'release'),
+      op: fc.constantFrom('start', 'start', 'ack', 'ack', 'complete', 'complete', 'nack', 'release'),
       from: fc.nat(12),
       count: fc.constantFrom(1, 1, 2, 4),
       second: fc.constantFrom(-1, -1, 0, 3),

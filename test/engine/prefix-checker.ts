@@ -175,7 +175,8 @@ export class PrefixChecker {
         started === null &&
         dueMs === 0 &&
         (expiryMs === 0 || expiryMs > nowMs) &&
-        !engine.state.queues[queue]!.isPaused,
+        !engine.state.queues[queue]!.isPaused &&
+        !engine.state.queues[queue]!.isResults,
     );
     for (const queue of [...engine.state.queuesByName.values()]) {
       sink.take();

@@ -45,7 +45,10 @@ export function publishBatch(frame: TestFrame): PublishBatch {
 }
 
 /** `contentType headers body` of message `i` as they stand in the frame. */
-export function payloadOf(batch: PublishBatch, i: number): Uint8Array {
+export function payloadOf(
+  batch: Pick<PublishBatch, 'bytes' | 'payloadOffset' | 'payloadLength'>,
+  i: number,
+): Uint8Array {
   const start = batch.payloadOffset[i]!;
   return batch.bytes.slice(start, start + batch.payloadLength[i]!);
 }

@@ -2,8 +2,9 @@
  * The engine's sink for tests: effects as plain objects in their order, and records as bytes, through the real codec, in a journal of arrays
  * that is cut into segments and can be read back from its first segment on.
  */
-import type { DeadLetter, ErrorCode, MessageInfo } from '@lovage/protocol';
+import { type DeadLetter, type ErrorCode, type MessageInfo, RESULT_STATUS } from '@lovage/protocol';
 import {
+  encodeCompleteHead,
   encodeMoveHead,
   encodePublishHead,
   encodeRecord,
@@ -13,7 +14,7 @@ import {
 import type { EffectSink, Opened } from '../../server/engine/effects.js';
 import { Engine } from '../../server/engine/engine.js';
 import { FLAG } from '../../server/engine/message-table.js';
-import type { JournalRecord, MoveRecord, PublishRecord } from '../../server/engine/record.js';
+import type { CompleteRecord, JournalRecord, MoveRecord, PublishRecord } from '../../server/engine/record.js';
 import type { EngineOptions } from '../../server/engine/state.js';
 import type { ReplayedRecord } from '../../server/journal/journal.js';
 
@@ -56,6 +57,14 @@ export type Effect =
     }
   | { readonly type: 'reply'; readonly session: number; readonly request: number; readonly result: unknown }
   | { readonly type: 'fail'; readonly session: number; readonly request: number; readonly code: ErrorCode }
+  | {
+      readonly type: 'result';
+      readonly session: number;
+      readonly id: number;
+      readonly status: number;
+      readonly payload?: Uint8Array;
+      readonly reason?: string | null;
+    }
   | { readonly type: 'revoked'; readonly id: string }
   | { readonly type: 'peeked'; readonly session: number; readonly request: number; readonly result: unknown }
   | { readonly type: 'accessClosed'; readonly session: number }
@@ -124,7 +133,7 @@ export class Recorder implements EffectSink {
     return taken;
   }
 
-  record(record: Exclude<JournalRecord, PublishRecord | MoveRecord>): void {
+  record(record: Exclude<JournalRecord, PublishRecord | MoveRecord | CompleteRecord>): void {
     const { type, head, body } = encodeRecord(record);
     this.log.stage(type, head, body);
   }
@@ -132,6 +141,23 @@ export class Recorder implements EffectSink {
   publish(record: PublishRecord): number {
     this.segment = this.log.segment;
     return this.log.stage(RECORD_TYPES.publish, encodePublishHead(record), record.batch.bytes);
+  }
+
+  complete(record: CompleteRecord): number {
+    this.segment = this.log.segment;
+    return this.log.stage(RECORD_TYPES.complete, encodeCompleteHead(record), record.batch.bytes);
+  }
+
+  result(session: number, id: number, payload: Uint8Array): void {
+    this.effects.push({ type: 'result', session, id, status: RESULT_STATUS.DONE, payload: Uint8Array.from(payload) });
+  }
+
+  storedResult(session: number, id: number, slot: number): void {
+    this.result(session, id, this.#payload(slot));
+  }
+
+  resultEnded(session: number, id: number, status: number, reason: string | null): void {
+    this.effects.push({ type: 'result', session, id, status, reason });
   }
 
   move(record: MoveRecord): number {
@@ -171,11 +197,6 @@ export class Recorder implements EffectSink {
   deliver(session: number, lease: number): void {
     const { table, leases } = this.#engine().state;
     const slot = leases.slot[lease]!;
-    const bytes = table.isMemory(slot)
-      ? table.memoryFrames
-          .get(table.segment[slot]!)
-          .subarray(table.offset[slot]!, table.offset[slot]! + table.length[slot]!)
-      : this.log.read(table.segment[slot]!, table.offset[slot]!, table.length[slot]!);
     this.effects.push({
       type: 'deliver',
       session,
@@ -187,9 +208,19 @@ export class Recorder implements EffectSink {
       priority: table.priority[slot]!,
       attempt: table.attempts[slot]! + 1,
       redelivered: (table.flags[slot]! & FLAG.REDELIVERED) !== 0,
-      payload: Uint8Array.from(bytes),
+      payload: Uint8Array.from(this.#payload(slot)),
       history: table.historyOf(slot),
     });
+  }
+
+  #payload(slot: number): Uint8Array {
+    const { table } = this.#engine().state;
+    const segment = table.segment[slot]!;
+    const offset = table.offset[slot]!;
+    const length = table.length[slot]!;
+    return table.isMemory(slot)
+      ? table.memoryFrames.get(segment).subarray(offset, offset + length)
+      : this.log.read(segment, offset, length);
   }
 
   settled(session: number, settleSeq: number): void {

@@ -18,6 +18,7 @@ import { ModelMessages } from './model/messages.js';
 import { isFullOfQueues, ModelNamespaces } from './model/namespaces.js';
 import { ModelPublishing } from './model/publishing.js';
 import { ModelQueues } from './model/queues.js';
+import { ModelResults } from './model/results.js';
 import { ModelSessions } from './model/sessions.js';
 import { ModelSettling } from './model/settling.js';
 import { ModelState } from './model/state.js';
@@ -32,6 +33,7 @@ export class ReferenceModel extends ModelState {
   readonly #queues = new ModelQueues(this, this.#messages, this.#flow);
   readonly #sessions = new ModelSessions(this, this.#messages, this.#flow);
   readonly #settling = new ModelSettling(this, this.#messages, this.#flow);
+  readonly #results = new ModelResults(this, this.#messages, this.#settling);
   readonly #publishing = new ModelPublishing(this, this.#messages, this.#flow);
   readonly #messageActs = new ModelMessageActs(this, this.#messages, this.#flow);
   readonly #exchanges = new ModelExchanges(this);
@@ -85,6 +87,7 @@ export class ReferenceModel extends ModelState {
     for (const producer of this.producers.values())
       for (const [seq, taken] of [...producer.taken]) if (taken.isMemory) producer.taken.delete(seq);
     this.sweeps = [];
+    this.watches.clear();
     assert.ok(engine.nextId >= this.nextId, 'ids that were given out are not given again');
     this.nextId = engine.nextId;
     for (const { number } of this.sessions.values())
@@ -152,6 +155,7 @@ export class ReferenceModel extends ModelState {
   }
 
   #end(effects: readonly Effect[]): void {
+    this.#results.end();
     assert.deepEqual(this.deliveries, [], 'nothing is delivered that should not be');
     this.#checkDenied();
     this.#flow.beginRecalls();
@@ -178,6 +182,10 @@ export class ReferenceModel extends ModelState {
       ack: settle,
       nack: settle,
       release: settle,
+      complete: (command) => this.#results.complete(command),
+      'result-watch': (command) => this.#results.watch(command),
+      'result-unwatch': (command) => this.#results.unwatch(command),
+      'message-state': (command) => this.#results.states(command),
       drained: (command) => sessions.drained(command),
       declare: (command) => queues.declare(command),
       delete: (command) => queues.delete(command),

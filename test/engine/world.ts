@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import {
+  type CompleteBatch,
   EXCHANGE_TYPES,
   MESSAGE_STATES,
   PUBLISH_FLAGS,
@@ -17,6 +18,7 @@ import { Engine } from '../../server/engine/engine.js';
 import type { MovedMessage } from '../../server/engine/record.js';
 import { ENGINE_DEFAULTS, type EngineOptions } from '../../server/engine/state.js';
 import { compareLive, compareReplayed } from './compare.js';
+import { completeBatch, type TestResult } from './complete-batch.js';
 import { EXCHANGES, HEADERS, type Intent, KEYS, type MessageIntent, QUEUES } from './intents.js';
 import type { ModelSession } from './model/entities.js';
 import { publishBatch, type TestMessage } from './publish-batch.js';
@@ -382,9 +384,23 @@ export class World {
       const last = this.#settleSeqs.get(session.number) ?? 0;
       const settleSeq = again ? Math.max(1, last) : last + 1;
       this.#settleSeqs.set(session.number, settleSeq);
+      if (op === 'complete')
+        return this.apply({ type: op, session: session.number, batch: this.#completed(settleSeq, ranges, count) });
       if (op === 'nack')
         this.apply({ type: op, session: session.number, settleSeq, ranges, requeue, delayMs, reason: null });
+      else if (op === 'release' && delayMs > 0)
+        this.apply({ type: op, session: session.number, settleSeq, ranges, delayMs });
       else this.apply({ type: op, session: session.number, settleSeq, ranges });
+    });
+  }
+
+  watch({ session, from, count, stop }: IntentOf<'watch'>): void {
+    this.#with(session, ({ number }) => {
+      const known = [...this.model.messages.keys()];
+      const ids = Array.from({ length: count }, (_, i) => known[(from + i) % Math.max(1, known.length)] ?? 1);
+      const type = stop ? 'result-unwatch' : 'result-watch';
+      this.apply({ type, session: number, request: this.#requests++, ids: [...new Set(ids)] });
+      this.apply({ type: 'message-state', session: number, request: this.#requests++, ids: [...new Set(ids), 1] });
     });
   }
 
@@ -619,6 +635,15 @@ export class World {
   }
 
   /** What the session holds, some that it does not hold any more, and one that it was never given. */
+  /** Results for the tags of ranges, some of which are kept for a short time. */
+  #completed(settleSeq: number, ranges: readonly number[], life: number): CompleteBatch {
+    const results: TestResult[] = [];
+    for (let i = 0; i < ranges.length; i += 2)
+      for (let tag = ranges[i]!; tag < ranges[i]! + ranges[i + 1]!; tag++)
+        results.push([tag, `result of ${tag}`, life === 1 ? 0 : 30 * life]);
+    return completeBatch(settleSeq, results);
+  }
+
   #tagsToSettle({ leases, lastTag }: ModelSession): number[] {
     const held = [...leases.keys()].sort((a, b) => a - b);
     const stale: number[] = [];

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import {
   beginDeliver,
   CLIENT_OPS,
+  CompleteBatch,
   type DeadLetter,
   encodeFrame,
   encodeValue,
@@ -13,10 +14,12 @@ import {
   PublishFrameWriter,
   type RouteTarget,
   readDeliver,
+  readResults,
   SERVER_OPS,
   SettleFrame,
   TagRanges,
   type WireDelivery,
+  writeComplete,
   writeDeadLetters,
   writeDeliveryHead,
   writeNack,
@@ -48,6 +51,7 @@ export function encodeByOp(frame: unknown[]): Uint8Array {
   if (op === CLIENT_OPS.PUBLISH) return encodePublish(frame);
   if (op === SERVER_OPS.DELIVER) return encodeDeliver(frame);
   if (isSettle(op)) return encodeSettle(frame);
+  if (op === CLIENT_OPS.COMPLETE) return encodeComplete(frame);
   return encodeFrame(frame);
 }
 
@@ -56,6 +60,8 @@ export function hotReaderOf(op: number): ((bytes: Uint8Array) => unknown) | null
   const reader = new FrameReader();
   if (op === CLIENT_OPS.PUBLISH) return (bytes) => new PublishBatch().scan(reader.open(bytes), LIMITS_OF_TESTS);
   if (op === SERVER_OPS.DELIVER) return (bytes) => deliveriesOf(bytes);
+  if (op === CLIENT_OPS.COMPLETE) return (bytes) => new CompleteBatch().scan(reader.open(bytes), LIMITS_OF_TESTS);
+  if (op === SERVER_OPS.RESULT) return (bytes) => readResults(reader.open(bytes), () => undefined);
   if (isSettle(op)) return (bytes) => new SettleFrame().read(reader.open(bytes), op === CLIENT_OPS.NACK);
   return null;
 }
@@ -159,6 +165,22 @@ function encodeSettle(frame: unknown[]): Uint8Array {
   }
   const writer = new FrameWriter(16);
   if (op === CLIENT_OPS.NACK) writeNack(writer, op, settleSeq, ranges, { requeue, delayMs, reason });
-  else writeSettle(writer, op, settleSeq, ranges);
+  // The field behind the ranges is that of a RELEASE here.
+  else writeSettle(writer, op, settleSeq, ranges, Number(requeue ?? 0));
+  return writer.copy();
+}
+
+function encodeComplete(frame: unknown[]): Uint8Array {
+  const [, settleSeq, pairs, results] = frame as [
+    number,
+    number,
+    number[],
+    [number, string | null, null, Uint8Array][],
+  ];
+  const ranges = new TagRanges();
+  for (let i = 0; i < pairs.length; i += 2) for (let n = 0; n < pairs[i + 1]!; n++) ranges.add(pairs[i]! + n);
+  const writer = new FrameWriter(16);
+  const fields = results.map(([ttlMs, contentType, , body]) => ({ ttlMs, contentType, body }));
+  writeComplete(writer, settleSeq, ranges, fields);
   return writer.copy();
 }

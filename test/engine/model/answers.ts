@@ -24,6 +24,7 @@ export function sorted(answers: readonly Answer[]): Answer[] {
     if (answer.type === 'confirm' || answer.type === 'duplicate' || answer.type === 'reject')
       return `publish ${String(answer.seq).padStart(12)}`;
     if (answer.type === 'refused') return `refused ${String(answer.firstTag).padStart(12)}`;
+    if (answer.type === 'result') return `result ${answer.session} ${answer.id}`;
     if (answer.type === 'cancelled') return `cancelled ${answer.session} ${answer.consumerId}`;
     return answer.type;
   };

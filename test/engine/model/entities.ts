@@ -12,7 +12,7 @@ export interface ModelMessage {
   readonly id: number;
   priority: number;
   readonly isMemory: boolean;
-  readonly payload: Uint8Array;
+  payload: Uint8Array;
   queue: ModelQueue;
   expiryMs: number;
   state: MessageState;

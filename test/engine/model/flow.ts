@@ -1,5 +1,6 @@
 /** Deliveries: the model takes the engine's choice of who gets a message, and says whether it was allowed (P3, P4, P5). */
 import assert from 'node:assert/strict';
+import { RESULTS_QUEUE } from '@lovage/protocol';
 import type { Delivered, Effect } from '../recorder.js';
 import type { ModelConsumer, ModelLease, ModelMessage, ModelQueue } from './entities.js';
 import type { ModelMessages } from './messages.js';
@@ -102,7 +103,7 @@ export class ModelFlow {
 
   /** What a queue has to deliver: the highest priority, and in it the smallest id (P3). */
   #next(queue: ModelQueue | null): ModelMessage | null {
-    if (queue === null || queue.isPaused || queue.purgeBelowId > 0) return null;
+    if (queue === null || queue.isPaused || queue.purgeBelowId > 0 || queue.name === RESULTS_QUEUE) return null;
     let best: ModelMessage | null = null;
     for (const message of this.#state.messages.values()) {
       if (message.queue !== queue || message.state !== 'waiting' || this.#state.isLapsed(message)) continue;

@@ -77,6 +77,7 @@ export class ModelMessages {
     const { nowMs } = this.#state;
     const from = message.queue;
     from.totals.deadLettered++;
+    if (!this.#state.died.has(message.id)) this.#state.died.set(message.id, reason);
     const isSame = (entry: { queue: string; reason: string }): boolean =>
       entry.queue === from.name && entry.reason === reason;
     const count = 1 + (message.history.find(isSame)?.count ?? 0);

@@ -102,6 +102,7 @@ export class ModelSessions {
   }
 
   detach(session: ModelSession): void {
+    this.#state.forgetWatches(session.number);
     for (const consumer of [...session.consumers.values()]) {
       this.#deactivate(consumer);
       this.#takeBack(consumer, false);
@@ -114,6 +115,7 @@ export class ModelSessions {
   }
 
   close(session: ModelSession): void {
+    this.#state.forgetWatches(session.number);
     for (const consumer of [...session.consumers.values()]) {
       this.#deactivate(consumer);
       this.#takeBack(consumer, true);

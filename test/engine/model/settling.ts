@@ -5,6 +5,19 @@ import type { ModelFlow } from './flow.js';
 import type { ModelMessages } from './messages.js';
 import type { ModelState } from './state.js';
 
+type Settlement =
+  | SettleCommand
+  | NackCommand
+  | {
+      readonly type: 'complete';
+      readonly session: number;
+      readonly settleSeq: number;
+      readonly ranges: readonly number[];
+    };
+
+/** Of these there is no message any more. */
+const SETTLED_WHEN_SENT: readonly string[] = ['none'];
+
 export class ModelSettling {
   readonly #state: ModelState;
   readonly #messages: ModelMessages;
@@ -18,15 +31,21 @@ export class ModelSettling {
     this.#flow = flow;
   }
 
-  settle(command: SettleCommand | NackCommand): void {
+  /** `keep` is told the messages of a COMPLETE, each with its place among the tags. */
+  settle(
+    command: Settlement,
+    keep: (done: readonly (readonly [ModelMessage, number])[]) => void = () => undefined,
+  ): void {
+    const done: [ModelMessage, number][] = [];
+    let before = 0;
     this.#forgiven.clear();
     const session = this.#state.sessions.get(command.session)!;
     const { settleSeq, ranges } = command;
     const released = new Set<ModelConsumer>();
     if (session.settleSeq === null || settleSeq > session.settleSeq) {
-      for (let i = 0; i < ranges.length; i += 2) {
+      for (let i = 0, count = 0; i < ranges.length; i += 2, before += count) {
         const first = ranges[i]!;
-        const count = ranges[i + 1]!;
+        count = ranges[i + 1]!;
         if (first + count - 1 > session.lastTag) {
           this.#state.answer({
             type: 'refused',
@@ -38,10 +57,14 @@ export class ModelSettling {
           });
           continue;
         }
-        for (let tag = first; tag < first + count; tag++) this.#settleTag(session, command, tag, released);
+        for (let tag = first; tag < first + count; tag++) {
+          const message = this.#settleTag(session, command, tag, released);
+          if (message !== null) done.push([message, before + tag - first]);
+        }
       }
       session.settleSeq = settleSeq;
     }
+    keep(done);
     this.#state.answer({ type: 'settled', session: session.number, settleSeq });
     this.#state.yielding = released;
     this.#flow.flow();
@@ -49,12 +72,13 @@ export class ModelSettling {
     this.#flow.flow();
   }
 
+  /** Returns a message that has its result now. */
   #settleTag(
     session: ModelSession,
-    command: SettleCommand | NackCommand,
+    command: Settlement,
     tag: number,
     released: Set<ModelConsumer>,
-  ): void {
+  ): ModelMessage | null {
     const lease = session.leases.get(tag);
     const refuse = (code: 'SUPERSEDED' | 'ALREADY_SETTLED' | 'INVALID_ARGUMENT'): void =>
       this.#state.answer({
@@ -69,17 +93,26 @@ export class ModelSettling {
       const isKnown = session.revoked.delete(tag);
       const isSuperseded = isKnown || this.#isToldSuperseded(session, tag);
       if (isKnown) this.#forgiven.add(tag);
-      return refuse(isSuperseded ? 'SUPERSEDED' : 'ALREADY_SETTLED');
+      refuse(isSuperseded ? 'SUPERSEDED' : 'ALREADY_SETTLED');
+      return null;
     }
     const { message, consumer } = lease;
-    if (command.type === 'start') return this.#start(lease);
-    if (command.type === 'release' && message?.state === 'started') return refuse('INVALID_ARGUMENT');
+    if (command.type === 'start') {
+      this.#start(lease);
+      return null;
+    }
+    if (command.type === 'release' && message?.state === 'started') {
+      refuse('INVALID_ARGUMENT');
+      return null;
+    }
     this.#messages.endLease(lease);
     if (command.type === 'release') released.add(consumer);
-    if (message === null) return;
-    if (command.type === 'release') this.#messages.giveBack(message, 0);
+    if (message === null) return null;
+    if (command.type === 'release') this.#messages.giveBack(message, command.delayMs ?? 0);
     else if (command.type === 'nack') this.#nack(message, command);
+    else if (command.type === 'complete' && !SETTLED_WHEN_SENT.includes(consumer.ack)) return message;
     else this.#messages.acked(message);
+    return null;
   }
 
   #isToldSuperseded(session: ModelSession, tag: number): boolean {

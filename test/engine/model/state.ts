@@ -25,6 +25,8 @@ export class ModelState {
   readonly exchanges = new ExchangeModel();
   readonly tokens = new Map<string, Token>();
   readonly namespaces = new Map<string, NamespaceSettings>();
+  /** Sessions that watch for the result of a message. */
+  readonly watches = new Map<number, Set<number>>();
   sweeps: Sweep[] = [];
   nowMs = 0;
   nextId = 1;
@@ -35,6 +37,8 @@ export class ModelState {
   /** Index that the engine has given to a queue: the copies of a message get their ids by it. */
   indexOf: (queue: ModelQueue) => number = () => 0;
   // Of the command at hand:
+  /** Why messages became dead letters first. */
+  readonly died = new Map<number, string>();
   /** What the engine said, still to be accounted for. */
   told: readonly Effect[] = [];
   deliveries: Delivered[] = [];
@@ -71,6 +75,14 @@ export class ModelState {
   /** A number that is higher than all before. */
   nextTurn(): number {
     return ++this.#turn;
+  }
+
+  watch(id: number, session: number): void {
+    this.watches.set(id, (this.watches.get(id) ?? new Set()).add(session));
+  }
+
+  forgetWatches(session: number): void {
+    for (const sessions of this.watches.values()) sessions.delete(session);
   }
 
   queue(namespace: string, name: string): ModelQueue | null {

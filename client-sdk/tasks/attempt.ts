@@ -1,0 +1,144 @@
+// hot path
+/**
+ * One attempt at one task: the function is called, and what came of it is said to the broker.
+ *
+ *     returned                              ──► done, with its result
+ *     threw, another attempt is left        ──► back to its queue, due later
+ *     threw, none is left                   ──► done, with its error; or given up by its queue (`ackOnFailure`, `ackOnTimeout`)
+ */
+import { type ErrorCode, LIMITS, LovageError } from '@lovage/protocol';
+import type { Delivery } from '../delivery.js';
+import { textOf } from '../errors.js';
+import type { TaskApp } from './app.js';
+import { decodePayload } from './codec.js';
+import { ActiveContext, RetryRequest } from './context.js';
+import { encodeFailure, FAILURE_TYPE } from './failure.js';
+import { checkArguments } from './schema.js';
+import type { Task } from './task.js';
+import type { ParsedRetry } from './task-options.js';
+
+/** An error that no other attempt would change: what was sent cannot be run, or what came of it cannot be kept. */
+class Final extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, cause: unknown) {
+    super(code, { cause });
+    this.code = code;
+  }
+}
+
+export class Attempt {
+  readonly #app: TaskApp;
+  readonly #task: Task<never[], unknown>;
+  readonly #delivery: Delivery;
+  readonly context: ActiveContext;
+
+  constructor(app: TaskApp, task: Task<never[], unknown>, delivery: Delivery) {
+    this.#app = app;
+    this.#task = task;
+    this.#delivery = delivery;
+    this.context = new ActiveContext(app, task.name, delivery);
+  }
+
+  /** Never rejects: what goes wrong with telling the broker is the broker's to mend, by another attempt. */
+  async run(): Promise<void> {
+    const { softTimeLimitMs, ack } = this.#task.options;
+    if (ack === 'early') this.#say(this.#delivery.ack());
+    const timer = softTimeLimitMs === null ? null : setTimeout(() => this.#timeOut(softTimeLimitMs), softTimeLimitMs);
+    try {
+      const value = await this.#call();
+      this.#succeeded(value);
+    } catch (error) {
+      this.#failed(error);
+    } finally {
+      if (timer !== null) clearTimeout(timer);
+    }
+  }
+
+  async #call(): Promise<unknown> {
+    const args = await this.#arguments();
+    return await (this.#task.fn as (...given: unknown[]) => unknown)(this.context, ...args);
+  }
+
+  async #arguments(): Promise<unknown[]> {
+    const { contentType, body } = this.#delivery;
+    const { schema } = this.#task.options;
+    try {
+      const args = decodePayload(this.#app.codec, contentType, body);
+      if (!Array.isArray(args)) throw new LovageError('BAD_FRAME', 'Cannot read the arguments: expected an array');
+      return schema === null ? args : await checkArguments(this.#task.name, schema, args);
+    } catch (error) {
+      throw new Final('INVALID_ARGUMENT', error);
+    }
+  }
+
+  #timeOut(limitMs: number): void {
+    const message = `Task "${this.#task.name}" has run for ${limitMs} ms, expected less (softTimeLimitMs)`;
+    this.context.abort(new LovageError('TIME_LIMIT_EXCEEDED', message, { details: { limitMs } }));
+  }
+
+  #succeeded(value: unknown): void {
+    const { ack, result, resultTtlMs, resultBytesMax } = this.#task.options;
+    if (ack === 'early') return;
+    if (result !== 'keep') return this.#say(this.#delivery.ack());
+    const { codec } = this.#app;
+    let body: Uint8Array;
+    try {
+      body = codec.encode(value);
+    } catch (error) {
+      return this.#failed(new Final('RESULT_NOT_ENCODABLE', error));
+    }
+    if (body.length > resultBytesMax) {
+      const message = `The result has ${body.length} bytes, expected at most ${resultBytesMax} (resultBytesMax)`;
+      return this.#failed(new Final('RESULT_TOO_LARGE', new Error(message)));
+    }
+    const { contentType } = codec;
+    this.#say(this.#delivery.complete(body, { contentType, ttlMs: resultTtlMs ?? undefined }));
+  }
+
+  #failed(error: unknown): void {
+    const { retry, ack } = this.#task.options;
+    if (ack === 'early') return;
+    // The worker stops: another one begins it anew.
+    if (this.context.abortError?.code === 'CLIENT_CLOSED') return this.#say(this.#delivery.nack({ delayMs: 0 }));
+    const cause = error instanceof RetryRequest ? (error.cause ?? error) : error;
+    if (!(error instanceof Final) && this.#delivery.attempt <= retry.max && this.#isWorthRetry(error, cause, retry)) {
+      const delayMs = error instanceof RetryRequest ? error.delayMs : null;
+      const reason = textOf(cause).slice(0, LIMITS.reasonLengthMax);
+      return this.#say(this.#delivery.nack({ delayMs: delayMs ?? waitMs(retry, this.#delivery.attempt), reason }));
+    }
+    if (error instanceof Final) this.#giveUp(error.code, error.cause);
+    else this.#giveUp(this.context.abortError === null ? 'TASK_FAILED' : 'TIME_LIMIT_EXCEEDED', cause);
+  }
+
+  #isWorthRetry(error: unknown, cause: unknown, { on }: ParsedRetry): boolean {
+    // Whoever asks for another attempt by hand has decided.
+    if (error instanceof RetryRequest) return true;
+    try {
+      return on(cause);
+    } catch {
+      return false;
+    }
+  }
+
+  #giveUp(code: ErrorCode, error: unknown): void {
+    const { result, resultTtlMs, ackOnFailure, ackOnTimeout } = this.#task.options;
+    const isAcked = code === 'TIME_LIMIT_EXCEEDED' ? ackOnTimeout : ackOnFailure;
+    const reason = textOf(error).slice(0, LIMITS.reasonLengthMax);
+    if (!isAcked) return this.#say(this.#delivery.nack({ requeue: false, reason }));
+    if (result === 'none') return this.#say(this.#delivery.ack());
+    const body = encodeFailure(code, error, this.#delivery.attempt);
+    this.#say(this.#delivery.complete(body, { contentType: FAILURE_TYPE, ttlMs: resultTtlMs ?? undefined }));
+  }
+
+  /** An answer that is refused belongs to an attempt that the broker has taken back: another one is or was made. */
+  #say(answer: Promise<void>): void {
+    answer.catch(() => undefined);
+  }
+}
+
+/** ms before the attempt behind this one. */
+function waitMs({ delayMs, factor, maxDelayMs, jitter }: ParsedRetry, attempt: number): number {
+  const most = Math.min(maxDelayMs, delayMs * factor ** (attempt - 1));
+  return Math.round(jitter ? Math.random() * most : most);
+}

@@ -1,0 +1,105 @@
+/** What a task's function gets first: who it is, which attempt this is, and how to give up or to try again. */
+import type { LovageError } from '@lovage/protocol';
+import type { Delivery } from '../delivery.js';
+import { invalidArgument } from '../errors.js';
+import type { TaskApp } from './app.js';
+
+export interface RetryOptions {
+  /** ms before the next attempt, 0-315,360,000,000. Default: what the task's retry policy says. */
+  readonly delayMs?: number | undefined;
+  /** Why; what the task has failed with when no attempt is left. */
+  readonly cause?: unknown;
+}
+
+export interface TaskContext {
+  /** The task's number, the same in every attempt: that of its handle. */
+  readonly id: number;
+  readonly name: string;
+  readonly queue: string;
+  readonly priority: number;
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** What the sender gave. */
+  readonly headers: Readonly<Record<string, unknown>>;
+  /**
+   * Aborts when going on is in vain, with a LovageError as its reason: TIME_LIMIT_EXCEEDED, SUPERSEDED (the broker took the task back), CONNECTION_LOST, CLIENT_CLOSED
+   * (the worker stops).
+   */
+  readonly signal: AbortSignal;
+  readonly app: TaskApp;
+  /** Ends this attempt and asks for another one. When no attempt is left, the task has failed with `cause`. */
+  retry(options?: RetryOptions): never;
+}
+
+/** Thrown by `ctx.retry`. */
+export class RetryRequest extends Error {
+  readonly delayMs: number | null;
+
+  constructor({ delayMs, cause }: RetryOptions = {}) {
+    super('the task asks for another attempt', { cause });
+    if (delayMs !== undefined && !(Number.isSafeInteger(delayMs) && delayMs >= 0))
+      throw invalidArgument('delayMs', delayMs, 'a whole number from 0');
+    this.name = 'RetryRequest';
+    this.delayMs = delayMs ?? null;
+  }
+}
+
+export class ActiveContext implements TaskContext {
+  readonly app: TaskApp;
+  readonly name: string;
+  readonly #delivery: Delivery;
+  #controller: AbortController | null = null;
+  #abortError: LovageError | null = null;
+
+  constructor(app: TaskApp, name: string, delivery: Delivery) {
+    this.app = app;
+    this.name = name;
+    this.#delivery = delivery;
+  }
+
+  get id(): number {
+    return this.#delivery.id;
+  }
+
+  get queue(): string {
+    return this.#delivery.queue;
+  }
+
+  get priority(): number {
+    return this.#delivery.priority;
+  }
+
+  get attempt(): number {
+    return this.#delivery.attempt;
+  }
+
+  get headers(): Readonly<Record<string, unknown>> {
+    return this.#delivery.headers;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === null) {
+      const controller = new AbortController();
+      this.#controller = controller;
+      const { signal } = this.#delivery;
+      if (this.#abortError !== null) controller.abort(this.#abortError);
+      else if (signal.aborted) controller.abort(signal.reason);
+      else signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true });
+    }
+    return this.#controller.signal;
+  }
+
+  /** Why it was told to give up, null if it was not. */
+  get abortError(): LovageError | null {
+    return this.#abortError;
+  }
+
+  abort(error: LovageError): void {
+    this.#abortError ??= error;
+    this.#controller?.abort(this.#abortError);
+  }
+
+  retry(options?: RetryOptions): never {
+    throw new RetryRequest(options);
+  }
+}

@@ -1,0 +1,85 @@
+/** A task that was sent: what has become of it, and what came of it. */
+import { LovageError, RESULTS_QUEUE } from '@lovage/protocol';
+import type { WaitOptions } from '../results.js';
+import type { TaskApp } from './app.js';
+import { decodePayload } from './codec.js';
+import { decodeFailure, FAILURE_TYPE } from './failure.js';
+
+export type ResultOptions = WaitOptions;
+
+/**
+ * `queued` waits for a worker, `delayed` for its time, `retrying` for its next attempt; `leased` is with a worker and has not begun, `started` has. `dead`: its queue has given it up
+ * and keeps it. `unknown`: it never was, it kept no result, or the result has been let go.
+ */
+export type TaskState =
+  | 'queued'
+  | 'delayed'
+  | 'retrying'
+  | 'leased'
+  | 'started'
+  | 'succeeded'
+  | 'failed'
+  | 'dead'
+  | 'unknown';
+
+export interface TaskStatus {
+  readonly state: TaskState;
+  /** Attempts that have begun. */
+  readonly attempts: number;
+  /** The queue that it waits in, or is in work for; null where there is none. */
+  readonly queue: string | null;
+  /** ms since 1970 when it is due, of one that is delayed or retrying; null otherwise. */
+  readonly dueAt: number | null;
+}
+
+const UNKNOWN: TaskStatus = { state: 'unknown', attempts: 0, queue: null, dueAt: null };
+
+export class TaskHandle<Result = unknown> {
+  /** The task's number in the broker. */
+  readonly id: number;
+  /** True if a task of the same dedup key was there, which this is the handle of. */
+  readonly duplicate: boolean;
+  readonly #app: TaskApp;
+
+  constructor(app: TaskApp, id: number, duplicate = false) {
+    this.#app = app;
+    this.id = id;
+    this.duplicate = duplicate;
+  }
+
+  /**
+   * What the function has returned; pushed by the broker when it is there. Throws TASK_FAILED (`cause` is its error), TIME_LIMIT_EXCEEDED, RESULT_TOO_LARGE,
+   * RESULT_NOT_ENCODABLE, INVALID_ARGUMENT (the arguments did not fit the schema) when it has failed for good; DEAD_LETTERED when its queue has given it up;
+   * RESULT_NOT_FOUND when it kept none or there is none any more; RESULT_TIMEOUT.
+   */
+  async result(options?: ResultOptions): Promise<Result> {
+    const client = await this.#app.client();
+    const { contentType, body } = await client.results.wait(this.id, options);
+    if (contentType === FAILURE_TYPE) throw decodeFailure(this.id, body);
+    return decodePayload(this.#app.codec, contentType, body) as Result;
+  }
+
+  async state(): Promise<TaskStatus> {
+    const client = await this.#app.client();
+    const [found] = await client.results.whereabouts([this.id]);
+    if (found === null || found === undefined) return UNKNOWN;
+    const { attempts, dueAt, state } = found;
+    if (found.queue === RESULTS_QUEUE) return await this.#finished(attempts);
+    if (found.deadLetters.length > 0) return { state: 'dead', attempts, queue: found.queue, dueAt: null };
+    const { queue } = found;
+    if (state === 'delayed') return { state: attempts > 0 ? 'retrying' : 'delayed', attempts, queue, dueAt };
+    return { state: state === 'ready' ? 'queued' : state, attempts, queue, dueAt: null };
+  }
+
+  async #finished(attempts: number): Promise<TaskStatus> {
+    const client = await this.#app.client();
+    try {
+      const { contentType } = await client.results.wait(this.id);
+      return { state: contentType === FAILURE_TYPE ? 'failed' : 'succeeded', attempts, queue: null, dueAt: null };
+    } catch (error) {
+      // It has expired between the two questions.
+      if (error instanceof LovageError && error.code === 'RESULT_NOT_FOUND') return UNKNOWN;
+      throw error;
+    }
+  }
+}

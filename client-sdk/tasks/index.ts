@@ -1,0 +1,10 @@
+/** `@lovage/client/tasks`: functions that run elsewhere. */
+export { LovageError } from '@lovage/protocol';
+export { type CloseOptions, TaskApp, type TaskAppOptions } from './app.js';
+export type { TaskCodec } from './codec.js';
+export type { RetryOptions, TaskContext } from './context.js';
+export type { ResultOptions, TaskHandle, TaskState, TaskStatus } from './handle.js';
+export type { ArgumentSchema } from './schema.js';
+export type { BoundTask, SendOptions, Task, TaskFunction } from './task.js';
+export type { ResultMode, RetryPolicy, TaskOptions } from './task-options.js';
+export type { StopOptions, Worker, WorkerOptions } from './worker.js';

@@ -1,0 +1,121 @@
+/** A named function that can be sent. */
+import { LIMITS } from '@lovage/protocol';
+import { invalidArgument } from '../errors.js';
+import type { PublishMessage } from '../message.js';
+import type { TaskApp } from './app.js';
+import type { TaskContext } from './context.js';
+import { TaskHandle } from './handle.js';
+import { checkArguments } from './schema.js';
+import type { ParsedTaskOptions } from './task-options.js';
+
+/** Header that names the task. */
+export const NAME_HEADER = 'lovage-task';
+
+export type TaskFunction<Args extends readonly unknown[], Result> = (ctx: TaskContext, ...args: Args) => Result;
+
+/** How one sending differs from what the task is declared with. */
+export interface SendOptions {
+  /** 0-255, 255 most urgent. */
+  readonly priority?: number | undefined;
+  /** ms before it may run, 0-315,360,000,000. */
+  readonly delayMs?: number | undefined;
+  /** The same as a point in time; in the past: at once. Not together with `delayMs`. */
+  readonly eta?: Date | undefined;
+  /** ms after which it is not begun any more, 1-315,360,000,000. */
+  readonly expiresInMs?: number | undefined;
+  /** The second task of a key within the queue's window is not sent: the handle is that of the first. */
+  readonly dedupKey?: string | undefined;
+  /** For the function, in `ctx.headers`. */
+  readonly headers?: Readonly<Record<string, unknown>> | undefined;
+  /** Another queue. */
+  readonly queue?: string | undefined;
+}
+
+/** A task with options for sending. */
+export interface BoundTask<Args extends readonly unknown[], Result> {
+  /** Sends it; resolves when it is as safe as the broker's `--sync` says. Rejects what `client.publish` rejects, and INVALID_ARGUMENT. */
+  send(...args: Args): Promise<TaskHandle<Result>>;
+  /** Sends many in one frame. As `client.publishMany`: no transaction, the rejection is the first failure. */
+  sendMany(list: readonly Args[]): Promise<TaskHandle<Result>[]>;
+}
+
+export class Task<Args extends readonly unknown[] = readonly unknown[], Result = unknown>
+  implements BoundTask<Args, Result>
+{
+  readonly app: TaskApp;
+  readonly name: string;
+  /** Where it waits. */
+  readonly queue: string;
+  readonly fn: TaskFunction<Args, Result | Promise<Result>>;
+  readonly options: ParsedTaskOptions;
+
+  constructor(
+    app: TaskApp,
+    name: string,
+    queue: string,
+    fn: TaskFunction<Args, Result | Promise<Result>>,
+    options: ParsedTaskOptions,
+  ) {
+    this.app = app;
+    this.name = name;
+    this.queue = queue;
+    this.fn = fn;
+    this.options = options;
+  }
+
+  send(...args: Args): Promise<TaskHandle<Result>> {
+    return this.#send(args, {});
+  }
+
+  sendMany(list: readonly Args[]): Promise<TaskHandle<Result>[]> {
+    return this.#sendMany(list, {});
+  }
+
+  with(options: SendOptions): BoundTask<Args, Result> {
+    if (typeof options !== 'object' || options === null) throw invalidArgument('options', options, 'an object');
+    return {
+      send: (...args) => this.#send(args, options),
+      sendMany: (list) => this.#sendMany(list, options),
+    };
+  }
+
+  async #send(args: Args, options: SendOptions): Promise<TaskHandle<Result>> {
+    const queue = options.queue ?? this.queue;
+    const message = await this.#message(args, options);
+    const client = await this.app.ready(queue);
+    const { id, duplicate } = await client.publish(queue, message.body, message);
+    return new TaskHandle<Result>(this.app, id, duplicate);
+  }
+
+  async #sendMany(list: readonly Args[], options: SendOptions): Promise<TaskHandle<Result>[]> {
+    if (!Array.isArray(list) || list.length > LIMITS.publishMessagesMax)
+      throw invalidArgument('list', list, `at most ${LIMITS.publishMessagesMax} lists of arguments`);
+    const queue = options.queue ?? this.queue;
+    const messages = await Promise.all(list.map((args: Args) => this.#message(args, options)));
+    const client = await this.app.ready(queue);
+    const receipts = await client.publishMany(queue, messages);
+    return receipts.map(({ id, duplicate }) => new TaskHandle<Result>(this.app, id, duplicate));
+  }
+
+  async #message(args: Args, options: SendOptions): Promise<PublishMessage> {
+    const { schema, priority } = this.options;
+    const checked = schema === null ? args : await checkArguments(this.name, schema, args);
+    const { codec } = this.app;
+    return {
+      body: codec.encode(checked),
+      contentType: codec.contentType,
+      headers: { ...options.headers, [NAME_HEADER]: this.name },
+      priority: options.priority ?? priority ?? undefined,
+      delayMs: delayOf(options),
+      expiresInMs: options.expiresInMs,
+      dedupKey: options.dedupKey,
+    };
+  }
+}
+
+function delayOf({ delayMs, eta }: SendOptions): number | undefined {
+  if (eta === undefined) return delayMs;
+  if (!(eta instanceof Date) || Number.isNaN(eta.getTime())) throw invalidArgument('eta', eta, 'a date');
+  if (delayMs !== undefined) throw invalidArgument('eta', eta, 'eta or delayMs, not both');
+  return Math.max(0, eta.getTime() - Date.now());
+}

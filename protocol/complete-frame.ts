@@ -1,0 +1,102 @@
+// hot path
+/**
+ * COMPLETE: deliveries that are done, each with what came of it. The broker journals the frame as it came: the settlement and the result are one record.
+ *
+ *     [38, settleSeq, [first, count, ...], [result...]]      a result for each tag, in the order of the ranges
+ *     result = [ttlMs, contentType|nil, headers|nil, body]      ttlMs 0: as long as the queue of results keeps messages
+ *
+ * How to change this: add fields to the end of the frame or of a result (readers skip what they do not know); anything else is a new op.
+ */
+import type { FrameReader } from './frame-reader.js';
+import type { FrameWriter } from './frame-writer.js';
+import { LIMITS } from './limits.js';
+import { CLIENT_OPS } from './ops.js';
+import { type FrameProblem, type PayloadLimits, scanPayload } from './payload.js';
+import { TagRanges } from './settle-frame.js';
+
+/** What came of a delivery. */
+export interface ResultFields {
+  /** ms that it is kept, 0-315,360,000,000; 0 for what the queue of results says. */
+  readonly ttlMs: number;
+  /** At most 200 characters of printable ASCII, or null for none. */
+  readonly contentType: string | null;
+  readonly body: Uint8Array;
+}
+
+/** One scanned COMPLETE, a column a field. The broker keeps one of these and scans every frame into it. */
+export class CompleteBatch {
+  bytes: Uint8Array = new Uint8Array(0);
+  settleSeq = 0;
+  readonly ranges = new TagRanges();
+  count = 0;
+  problem: FrameProblem | null = null;
+  ttlMs = new Float64Array(256);
+  /** Where `contentType headers body` lie in `bytes`. */
+  payloadOffset = new Int32Array(256);
+  payloadLength = new Int32Array(256);
+
+  /** Scans a frame. Throws BAD_FRAME for one that is not of the form above; values out of range leave a `problem`. */
+  scan(reader: FrameReader, limits: PayloadLimits): this {
+    const fields = reader.arrayHeader('COMPLETE', 64);
+    if (fields < 4) throw reader.bad('COMPLETE with 4 fields');
+    reader.uint('op');
+    this.bytes = reader.bytes;
+    this.problem = null;
+    this.settleSeq = reader.uint('settleSeq');
+    this.ranges.read(reader);
+    this.count = reader.arrayHeader('results', LIMITS.resultsMax);
+    let tags = 0;
+    for (let i = 1; i < this.ranges.pairs.length; i += 2) tags += this.ranges.pairs[i]!;
+    if (tags !== this.count) throw reader.bad('a result for each tag');
+    this.#grow(this.count);
+    for (let i = 0; i < this.count; i++) this.#scanResult(reader, i, limits);
+    for (let extra = 4; extra < fields; extra++) reader.skip('an unknown field');
+    reader.end();
+    return this;
+  }
+
+  #scanResult(reader: FrameReader, i: number, limits: PayloadLimits): void {
+    const fields = reader.arrayHeader('result', 64);
+    if (fields < 4) throw reader.bad('a result of 4 fields');
+    const ttlMs = reader.uint('ttlMs');
+    if (ttlMs > LIMITS.delayMsMax) this.problem ??= { code: 'INVALID_ARGUMENT', field: 'ttlMs', index: i };
+    const start = reader.position;
+    scanPayload(reader, limits, (code, field) => {
+      this.problem ??= { code, field, index: i };
+    });
+    this.ttlMs[i] = ttlMs;
+    this.payloadOffset[i] = start;
+    this.payloadLength[i] = reader.position - start;
+    for (let extra = 4; extra < fields; extra++) reader.skip('an unknown field');
+  }
+
+  #grow(count: number): void {
+    if (count <= this.ttlMs.length) return;
+    const size = 2 ** Math.ceil(Math.log2(count));
+    this.ttlMs = new Float64Array(size);
+    this.payloadOffset = new Int32Array(size);
+    this.payloadLength = new Int32Array(size);
+  }
+}
+
+/** Writes a COMPLETE; `results` in the order of the tags. */
+export function writeComplete(
+  writer: FrameWriter,
+  settleSeq: number,
+  ranges: TagRanges,
+  results: readonly ResultFields[],
+): void {
+  writer.arrayHeader(4);
+  writer.uint(CLIENT_OPS.COMPLETE);
+  writer.uint(settleSeq);
+  ranges.write(writer);
+  writer.arrayHeader(results.length);
+  for (const { ttlMs, contentType, body } of results) {
+    writer.arrayHeader(4);
+    writer.uint(ttlMs);
+    if (contentType === null) writer.nil();
+    else writer.str(contentType);
+    writer.nil();
+    writer.bin(body);
+  }
+}

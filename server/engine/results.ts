@@ -1,0 +1,229 @@
+// hot path
+/**
+ * Results: a message that is completed leaves its queue and stands in the queue of results with other bytes, under its old id. One record says both, so that a task is
+ * never done without its result, nor has one without being done (promise P6). From there on it is a message like others: it expires, is evicted when
+ * there are too many, listed, peeked at, copied forward; only nobody is delivered any.
+ *
+ *     STARTED in "work", payload of the PUBLISH ──COMPLETE──► READY in "lovage.results", payload of the COMPLETE
+ *
+ * Where no result can be kept (no room for the queue, a full disk), the message is settled all the same, and whoever watches is told.
+ */
+import { type CompleteBatch, RESULT_STATUS, RESULTS_QUEUE } from '@lovage/protocol';
+import type { MessageStateCommand, ResultWatchCommand } from './command.js';
+import type { Deliveries } from './deliveries.js';
+import type { EffectSink } from './effects.js';
+import { infoOf } from './message-lists.js';
+import { FLAG } from './message-table.js';
+import { stateOf } from './message-walk.js';
+import type { Places } from './places.js';
+import type { Queue } from './queue.js';
+import type { QueueRegistry } from './queue-registry.js';
+import type { CompleteRecord } from './record.js';
+import type { EngineState } from './state.js';
+
+/** A day, if neither the result nor the queue says otherwise. */
+const TTL_MS = 86_400_000;
+/** Results of a namespace, unless its queue is declared otherwise; the oldest are the first to go. */
+const RESULTS_MAX = 1_000_000;
+
+export interface ResultParts {
+  readonly places: Places;
+  readonly registry: QueueRegistry;
+  readonly deliveries: Deliveries;
+}
+
+export class Results {
+  readonly #state: EngineState;
+  readonly #places: Places;
+  readonly #registry: QueueRegistry;
+  readonly #deliveries: Deliveries;
+  /** Of the frame at hand: slot, index of the result, slot, ... of messages in no list. */
+  readonly #journaled: number[] = [];
+  readonly #inMemory: number[] = [];
+  /** No result that goes to the journal is kept now. Set by the broker. */
+  isFull = false;
+
+  constructor(state: EngineState, { places, registry, deliveries }: ResultParts) {
+    this.#state = state;
+    this.#places = places;
+    this.#registry = registry;
+    this.#deliveries = deliveries;
+  }
+
+  /** Message of the frame at hand, which is in no list any more, has the result of this index. `flush` must follow. */
+  add(slot: number, index: number): void {
+    (this.#state.table.isMemory(slot) ? this.#inMemory : this.#journaled).push(slot, index);
+  }
+
+  /** Writes and keeps what was added. */
+  flush(namespace: string, batch: CompleteBatch, out: EffectSink): void {
+    const journaled = this.#journaled;
+    const inMemory = this.#inMemory;
+    if (journaled.length === 0 && inMemory.length === 0) return;
+    const told = this.#watched();
+    const to = this.#queue(namespace, out);
+    if (to === null || this.isFull) this.#settle(journaled);
+    else if (journaled.length > 0) this.#write(journaled, to, batch, out);
+    if (to === null) this.#settle(inMemory);
+    else if (inMemory.length > 0) this.#keepInMemory(inMemory, to, batch);
+    this.#deliveries.flushSettled(out);
+    journaled.length = 0;
+    inMemory.length = 0;
+    // Now that the records are written that say so.
+    for (let t = 0; t < told.length; t += 2) this.#state.watches.done(told[t]!, payloadOf(batch, told[t + 1]!), out);
+  }
+
+  /** Replay: the messages of a record stand in the queue of results. */
+  restore({ queue: index, entries, batch, segment, offset }: CompleteRecord, takeOut: (slot: number) => void): void {
+    const { table, queues, timers } = this.#state;
+    const to = queues[index];
+    if (to === undefined) return;
+    for (let e = 0; e < entries.length; e += 5) {
+      const i = entries[e]!;
+      const id = entries[e + 1]!;
+      const old = table.find(id);
+      if (old >= 0) takeOut(old);
+      const length = batch.payloadLength[i]!;
+      const at = offset + batch.payloadOffset[i]!;
+      const slot = table.add(id, segment, at, length, index, entries[e + 2]!, FLAG.TRANSFERRED);
+      table.attempts[slot] = entries[e + 3]!;
+      const expiryMs = entries[e + 4]!;
+      table.expiryMs[slot] = expiryMs;
+      if (expiryMs !== 0) timers.setExpiry(slot, expiryMs);
+      to.bytes += length;
+      to.ready.add(slot);
+    }
+  }
+
+  watch({ session: number, request, ids }: ResultWatchCommand, out: EffectSink): void {
+    const { watches } = this.#state;
+    const session = this.#state.session(number);
+    if (!watches.hasRoom(session, ids.length)) {
+      const message = `Cannot watch for ${ids.length} more results: expected fewer at a time`;
+      return out.fail(number, request, 'QUOTA_EXCEEDED', message, { quota: 'resultWatchesMax' });
+    }
+    out.reply(number, request, null);
+    for (const id of ids) {
+      const slot = this.#find(session.namespace, id);
+      if (slot < 0) {
+        out.resultEnded(number, id, RESULT_STATUS.NOT_THERE, null);
+        continue;
+      }
+      const reason = this.#state.table.historyOf(slot).at(-1)?.reason;
+      if (this.#state.queueOf(slot).isResults) out.storedResult(number, id, slot);
+      else if (reason !== undefined) out.resultEnded(number, id, RESULT_STATUS.DEAD, reason);
+      else watches.add(session, id);
+    }
+  }
+
+  unwatch({ session: number, request, ids }: ResultWatchCommand, out: EffectSink): void {
+    const session = this.#state.session(number);
+    for (const id of ids) this.#state.watches.remove(session, id);
+    out.reply(number, request, null);
+  }
+
+  /** Where messages are, by id; null for one that is not there. */
+  states({ session: number, request, ids }: MessageStateCommand, out: EffectSink): void {
+    const { namespace } = this.#state.session(number);
+    const messages = ids.map((id) => {
+      const slot = this.#find(namespace, id);
+      return slot < 0 ? null : { ...infoOf(this.#state.table, slot), queue: this.#state.queueOf(slot).name };
+    });
+    out.reply(number, request, { messages });
+  }
+
+  /** Slot of a message of the namespace, -1 if there is none. */
+  #find(namespace: string, id: number): number {
+    const { table } = this.#state;
+    const slot = table.find(id);
+    return slot >= 0 && stateOf(table, slot) !== null && this.#state.queueOf(slot).namespace === namespace ? slot : -1;
+  }
+
+  /** The namespace's queue of results, made when it is needed; null if there is no room for one. */
+  #queue(namespace: string, out: EffectSink): Queue | null {
+    const found = this.#state.queue(namespace, RESULTS_QUEUE);
+    if (found !== null) return found;
+    const settings = {
+      ...this.#state.defaultSettings(namespace, RESULTS_QUEUE),
+      messageTtlMs: TTL_MS,
+      messagesMax: RESULTS_MAX,
+      bytesMax: 0,
+      overflow: 'drop-head',
+      deadLetterQueue: null,
+      expiresAfterUnusedMs: 0,
+    } as const;
+    return this.#registry.create(namespace, RESULTS_QUEUE, settings, out);
+  }
+
+  /** Id and index of the results of the frame at hand, if anybody watches for any. */
+  #watched(): number[] {
+    const { table, watches } = this.#state;
+    const found: number[] = [];
+    if (watches.isIdle) return found;
+    for (const entries of [this.#journaled, this.#inMemory])
+      for (let e = 0; e < entries.length; e += 2) found.push(table.id[entries[e]!]!, entries[e + 1]!);
+    return found;
+  }
+
+  /** Without a result. */
+  #settle(entries: readonly number[]): void {
+    for (let e = 0; e < entries.length; e += 2) this.#deliveries.settle(entries[e]!);
+  }
+
+  #write(entries: readonly number[], to: Queue, batch: CompleteBatch, out: EffectSink): void {
+    const { table, nowMs } = this.#state;
+    const facts: number[] = [];
+    for (let e = 0; e < entries.length; e += 2) {
+      const slot = entries[e]!;
+      const i = entries[e + 1]!;
+      facts.push(i, table.id[slot]!, table.priority[slot]!, table.attempts[slot]!, this.#expiryMs(to, batch.ttlMs[i]!));
+    }
+    const offset = out.complete({
+      type: 'complete',
+      timeMs: nowMs,
+      queue: to.index,
+      entries: facts,
+      batch,
+      segment: 0,
+      offset: 0,
+    });
+    for (let e = 0; e < entries.length; e += 2)
+      this.#place(entries[e]!, entries[e + 1]!, to, batch, out.segment, offset);
+  }
+
+  #keepInMemory(entries: readonly number[], to: Queue, batch: CompleteBatch): void {
+    const { memoryFrames } = this.#state.table;
+    const frame = memoryFrames.add(new Uint8Array(batch.bytes));
+    for (let e = 0; e < entries.length; e += 2) this.#place(entries[e]!, entries[e + 1]!, to, batch, frame, 0);
+    memoryFrames.release(frame);
+  }
+
+  #place(slot: number, i: number, to: Queue, batch: CompleteBatch, segment: number, offset: number): void {
+    const { table, timers, nowMs } = this.#state;
+    const from = this.#state.queueOf(slot);
+    from.bytes -= table.length[slot]!;
+    table.replace(slot, segment, offset + batch.payloadOffset[i]!, batch.payloadLength[i]!);
+    to.bytes += table.length[slot]!;
+    table.queue[slot] = to.index;
+    table.flags[slot]! |= FLAG.TRANSFERRED;
+    table.setHistory(slot, []);
+    if (table.expiryMs[slot] !== 0) timers.clearExpiry(slot);
+    const expiryMs = this.#expiryMs(to, batch.ttlMs[i]!);
+    table.expiryMs[slot] = expiryMs;
+    if (expiryMs !== 0) timers.setExpiry(slot, expiryMs);
+    to.ready.add(slot);
+    to.totals.arrived++;
+    to.usedMs = nowMs;
+    if (to.isEvicting) this.#places.grown.add(to);
+  }
+
+  #expiryMs({ settings: { messageTtlMs } }: Queue, ttlMs: number): number {
+    const lifeMs = ttlMs || messageTtlMs;
+    return lifeMs === 0 ? 0 : this.#state.nowMs + lifeMs;
+  }
+}
+
+function payloadOf(batch: CompleteBatch, i: number): Uint8Array {
+  const start = batch.payloadOffset[i]!;
+  return batch.bytes.subarray(start, start + batch.payloadLength[i]!);
+}
