@@ -107,6 +107,11 @@ export class Client {
     return this.#connection.status;
   }
 
+  /** Bytes of the largest body that the broker takes, as it has said when it was connected. */
+  get bodyBytesMax(): number {
+    return this.#publisher.limits.bodyBytesMax;
+  }
+
   /**
    * Publishes a message to a queue, or to an exchange under a routing key; resolves when the broker has it as safe as its receipt says. `body`: bytes
    * as they are, a string as UTF-8, anything else as MessagePack.
@@ -200,6 +205,7 @@ export class Client {
     const consumer = new ActiveConsumer(++this.#lastConsumerId, parsed, work, {
       requests: this.#requests,
       settlements: this.#settlements,
+      bodyBytesMax: () => this.bodyBytesMax,
       forget: ({ id }) => this.#consumers.delete(id),
     });
     this.#consumers.set(consumer.id, consumer);

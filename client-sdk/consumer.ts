@@ -56,6 +56,8 @@ export interface Consumer {
 export interface ConsumerContext {
   readonly requests: Requests;
   readonly settlements: Settlements;
+  /** Bytes of a body that the broker takes. */
+  bodyBytesMax(): number;
   /** It has ended and nothing of it is left. */
   forget(consumer: ActiveConsumer): void;
 }
@@ -99,6 +101,10 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
 
   get queues(): readonly string[] {
     return this.#options.fields.queues;
+  }
+
+  get bodyBytesMax(): number {
+    return this.#context.bodyBytesMax();
   }
 
   get prefetch(): number {

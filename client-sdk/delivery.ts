@@ -76,7 +76,7 @@ export interface Delivery {
   ack(): Promise<void>;
   /**
    * Settles the delivery and keeps what came of it for `client.results`, both at once: bytes as they are, text as UTF-8, anything else as MessagePack. As `ack`;
-   * INVALID_ARGUMENT for a value that cannot be encoded, BODY_TOO_LARGE for one of more than 16 MiB. In modes `early` and `none` nothing is kept.
+   * INVALID_ARGUMENT for a value that cannot be encoded, BODY_TOO_LARGE for one of more bytes than the broker takes (16 MiB unless it was started otherwise). In modes `early` and `none` nothing is kept.
    */
   complete(result: unknown, options?: CompleteOptions): Promise<void>;
   /** Returns or drops the delivery. As `ack`; INVALID_ARGUMENT for an option out of range. In modes `early` and `none` it only frees the credit. */
@@ -90,6 +90,8 @@ export const DELIVERY_STATE = { WAITING: 0, STARTED: 1, SETTLED: 2, LOST: 3, DET
 export interface DeliveryOwner {
   readonly queues: readonly string[];
   settleByHand(delivery: ActiveDelivery, nack: ParsedNack | null): Promise<void>;
+  /** Bytes of a result that the broker takes. */
+  readonly bodyBytesMax: number;
   completeByHand(delivery: ActiveDelivery, result: ResultFields): Promise<void>;
 }
 
@@ -185,7 +187,7 @@ export class ActiveDelivery implements Delivery {
 
   complete(result: unknown, options?: CompleteOptions): Promise<void> {
     try {
-      return this.owner.completeByHand(this, resultFields(result, options));
+      return this.owner.completeByHand(this, resultFields(result, this.owner.bodyBytesMax, options));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -215,7 +217,11 @@ export function nackOfFailure(reason: string): ParsedNack {
   return { requeue: true, delayMs: -1, reason: reason.slice(0, LIMITS.reasonLengthMax) };
 }
 
-function resultFields(result: unknown, { ttlMs = 0, contentType }: CompleteOptions = {}): ResultFields {
+function resultFields(
+  result: unknown,
+  bytesMax: number,
+  { ttlMs = 0, contentType }: CompleteOptions = {},
+): ResultFields {
   if (!(Number.isSafeInteger(ttlMs) && ttlMs >= 0 && ttlMs <= LIMITS.delayMsMax))
     throw invalidArgument('ttlMs', ttlMs, `a whole number from 1 to ${LIMITS.delayMsMax}`);
   if (contentType !== undefined && !isContentType(contentType))
@@ -227,10 +233,10 @@ function resultFields(result: unknown, { ttlMs = 0, contentType }: CompleteOptio
   const isText = typeof result === 'string';
   const isBytes = result instanceof Uint8Array;
   const body = isText ? textEncoder.encode(result) : isBytes ? result : encodeValue(result);
-  if (body.length > LIMITS.bodyBytesMax) {
-    const message = `Cannot complete the delivery: the result has ${body.length} bytes, expected at most ${LIMITS.bodyBytesMax}`;
+  if (body.length > bytesMax) {
+    const message = `Cannot complete the delivery: the result has ${body.length} bytes, expected at most ${bytesMax}`;
     throw new LovageError('BODY_TOO_LARGE', message, {
-      details: { bytes: body.length, bytesMax: LIMITS.bodyBytesMax },
+      details: { bytes: body.length, bytesMax },
     });
   }
   const own = isText ? CONTENT_TYPES.text : isBytes ? null : CONTENT_TYPES.value;

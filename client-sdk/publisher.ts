@@ -148,6 +148,11 @@ export class Publisher {
     this.#retain((frame) => frame.waiting > 0);
   }
 
+  /** What the broker takes, as it said last. */
+  get limits(): MessageLimits {
+    return this.#limits;
+  }
+
   /** A connection stands; everything unanswered is sent again. */
   welcomed(limits: MessageLimits): void {
     this.#limits = limits;

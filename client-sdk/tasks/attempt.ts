@@ -32,11 +32,14 @@ export class Attempt {
   readonly #task: Task<never[], unknown>;
   readonly #delivery: Delivery;
   readonly context: ActiveContext;
+  readonly #bodyBytesMax: number;
 
-  constructor(app: TaskApp, task: Task<never[], unknown>, delivery: Delivery) {
+  /** `bodyBytesMax`: what the broker takes of a result. */
+  constructor(app: TaskApp, task: Task<never[], unknown>, delivery: Delivery, bodyBytesMax: number) {
     this.#app = app;
     this.#task = task;
     this.#delivery = delivery;
+    this.#bodyBytesMax = bodyBytesMax;
     this.context = new ActiveContext(app, task.name, delivery);
   }
 
@@ -78,7 +81,7 @@ export class Attempt {
   }
 
   #succeeded(value: unknown): void {
-    const { ack, result, resultTtlMs, resultBytesMax } = this.#task.options;
+    const { ack, result, resultTtlMs } = this.#task.options;
     if (ack === 'early') return;
     if (result !== 'keep') return this.#say(this.#delivery.ack());
     const { codec } = this.#app;
@@ -88,8 +91,9 @@ export class Attempt {
     } catch (error) {
       return this.#failed(new Final('RESULT_NOT_ENCODABLE', error));
     }
-    if (body.length > resultBytesMax) {
-      const message = `The result has ${body.length} bytes, expected at most ${resultBytesMax} (resultBytesMax)`;
+    const bytesMax = Math.min(this.#task.options.resultBytesMax, this.#bodyBytesMax);
+    if (body.length > bytesMax) {
+      const message = `The result has ${body.length} bytes, expected at most ${bytesMax}`;
       return this.#failed(new Final('RESULT_TOO_LARGE', new Error(message)));
     }
     const { contentType } = codec;

@@ -44,6 +44,7 @@ export class Worker {
   readonly #onError: (error: LovageError) => void;
   readonly #ended: () => void;
   readonly #running = new Set<Attempt>();
+  #bodyBytesMax = 0;
   #consumer: Consumer | null = null;
   #isStarted = false;
   #stopped: Promise<void> | null = null;
@@ -104,6 +105,7 @@ export class Worker {
       ack: 'late',
       giveBack: (delivery: Delivery) => this.#giveBack(delivery),
     } as const;
+    this.#bodyBytesMax = clients[0]!.bodyBytesMax;
     this.#consumer = await clients[0]!.consume(queues, (delivery) => this.#run(delivery), options);
     void this.#consumer.ended.then((error) => {
       if (error !== null && error.code !== 'CLIENT_CLOSED') this.#onError(error);
@@ -142,7 +144,7 @@ export class Worker {
 
   #run(delivery: Delivery): Promise<void> {
     const task = this.#app.tasks.get(nameOf(delivery)!)!;
-    const attempt = new Attempt(this.#app, task, delivery);
+    const attempt = new Attempt(this.#app, task, delivery, this.#bodyBytesMax);
     this.#running.add(attempt);
     return attempt.run().finally(() => this.#running.delete(attempt));
   }

@@ -217,6 +217,27 @@ describe('bad input', () => {
     expect((await errorOf((await bad.send('large')).result())).code).toBe('RESULT_TOO_LARGE');
   });
 
+  test('a result that is too large for the broker is a coded failure, and the task is done', async () => {
+    const small = await BrokerProcess.start({ flags: ['--body-bytes-max', '64KiB'] });
+    const app = appOf(small, 'default');
+    const large = app.task('large', () => 'x'.repeat(100_000));
+    await started(app);
+    expect((await errorOf((await large.send()).result())).code).toBe('RESULT_TOO_LARGE');
+    const client = await app.client();
+    await client.queues.declare('q');
+    await client.publish('q', 'x');
+    const told = deferred<unknown>();
+    await client.consume('q', (delivery) =>
+      delivery.complete('x'.repeat(100_000)).catch((error: LovageError) => told.resolve(error.code)),
+    );
+    expect(await told.promise).toBe('BODY_TOO_LARGE');
+    await eventually(
+      () => small.queue('default'),
+      ({ ready, leased, started: running }) => ready + leased + running === 0,
+      'the end of the task',
+    );
+  });
+
   test('arguments are checked by a schema where they are sent and where they run', async () => {
     const validate = (args: unknown) =>
       Array.isArray(args) && typeof args[0] === 'number'
