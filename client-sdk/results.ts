@@ -51,7 +51,7 @@ export class Results {
 
   /**
    * The result of a message, when there is one. Rejects RESULT_NOT_FOUND (there is no message and no result of this id, or none is left), DEAD_LETTERED
-   * (its queue has given it up; `details.reason`), RESULT_TIMEOUT, QUOTA_EXCEEDED beyond 1,000,000 at a time, CLIENT_CLOSED, INVALID_ARGUMENT.
+   * (its queue has given it up; `details.reason`), RESULT_TIMEOUT, FORBIDDEN (a token needs the right to read `lovage.results`), QUOTA_EXCEEDED beyond 1,000,000 at a time, CLIENT_CLOSED, INVALID_ARGUMENT.
    */
   wait(id: number, { timeoutMs }: WaitOptions = {}): Promise<StoredResult> {
     if (!Number.isSafeInteger(id) || id < 1)

@@ -4,7 +4,7 @@
  * How to add an op: a row here. `names` gives the names that the right must cover, as they stand in the frame behind the request's number: what is no text is
  * left to the handler, which refuses it.
  */
-import type { ClientOp } from '@lovage/protocol';
+import { type ClientOp, RESULTS_QUEUE } from '@lovage/protocol';
 import { auditStart } from './audit.js';
 import type { Fields } from './fields.js';
 import type { Need } from './identity.js';
@@ -76,8 +76,8 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   MESSAGE_PRIORITY: { need: 'configure', names: first },
   // They go back to where they came from.
   MESSAGE_REDRIVE: { need: 'configure', names: first },
-  // Of what whoever has published it may know.
-  RESULT_WATCH: { need: 'view' },
+  // Ids are easily guessed, and results are contents.
+  RESULT_WATCH: { need: 'read', names: () => [RESULTS_QUEUE] },
   RESULT_UNWATCH: { need: 'view' },
   MESSAGE_STATE: { need: 'view' },
   TOKEN_CREATE: { need: 'admin', target: ([options]) => (options as { readonly name?: unknown } | null)?.name },

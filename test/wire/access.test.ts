@@ -415,3 +415,15 @@ test('queues are made, changed, emptied and deleted over HTTP, by the rights of 
     { error: { code: 'QUEUE_NOT_FOUND' } },
   ]);
 });
+
+test('results are for those who may read them, and told to nobody else', async () => {
+  const { broker, admin } = await closedBroker();
+  await admin.queues.declare('q');
+  await admin.consume('q', (delivery) => delivery.complete('secret'));
+  const { id } = await admin.publish('q', 'x');
+  expect(Buffer.from((await admin.results.wait(id)).body).toString()).toBe('secret');
+  const blind = await open(broker, await make(admin, { role: 'consumer', name: 'blind', read: ['q'] }));
+  expect(await codeOf(blind.results.wait(id, { timeoutMs: 20_000 }))).toBe('FORBIDDEN');
+  const reader = await open(broker, await make(admin, { role: 'consumer', name: 'reader', read: ['lovage.results'] }));
+  expect(await codeOf(reader.results.wait(id))).toBe('done');
+});
