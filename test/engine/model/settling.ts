@@ -15,9 +15,6 @@ type Settlement =
       readonly ranges: readonly number[];
     };
 
-/** Of these there is no message any more. */
-const SETTLED_WHEN_SENT: readonly string[] = ['none'];
-
 export class ModelSettling {
   readonly #state: ModelState;
   readonly #messages: ModelMessages;
@@ -110,7 +107,7 @@ export class ModelSettling {
     if (message === null) return null;
     if (command.type === 'release') this.#messages.giveBack(message, command.delayMs ?? 0);
     else if (command.type === 'nack') this.#nack(message, command);
-    else if (command.type === 'complete' && !SETTLED_WHEN_SENT.includes(consumer.ack)) return message;
+    else if (command.type === 'complete') return message;
     else this.#messages.acked(message);
     return null;
   }
