@@ -256,7 +256,11 @@ export class EffectRouter implements EffectSink {
   }
 
   storedResult(session: number, id: number, slot: number): void {
-    this.#bucket(session)?.result(id, RESULT_STATUS.DONE, this.#payload(slot, this.#state.table.length[slot]!));
+    const bucket = this.#bucket(session);
+    if (bucket === undefined) return;
+    const payload = this.#payload(slot, this.#state.table.length[slot]!);
+    bucket.result(id, RESULT_STATUS.DONE, payload);
+    bucket.keptBytes += payload.length;
   }
 
   resultEnded(session: number, id: number, status: number, reason: string | null): void {

@@ -14,6 +14,8 @@ export class Bucket {
   /** Entries of a RESULT frame, and how many. */
   results: FrameWriter | null = null;
   resultCount = 0;
+  /** Bytes of the results that were kept before they were asked for. */
+  keptBytes = 0;
   /** first seq, count, first id, durability index, ... */
   readonly confirms: number[] = [];
   /** Highest settlement frame that is done, 0 for none. */
@@ -93,6 +95,7 @@ export class Bucket {
     this.results?.reset();
     this.frames.length = 0;
     this.frameBytes = 0;
+    this.keptBytes = 0;
     this.confirms.length = 0;
     this.settleSeq = 0;
     this.leases.length = 0;

@@ -64,7 +64,7 @@ export interface EffectSink {
   ): void;
   /** The result of a message that the session watches for: `contentType headers body`. The bytes stay as they are. */
   result(session: number, id: number, payload: Uint8Array): void;
-  /** The same of one that is kept in a slot. */
+  /** The same of one that is kept in a slot; `drained` tells when its bytes have left. */
   storedResult(session: number, id: number, slot: number): void;
   /** There will be no result: see `RESULT_STATUS`. */
   resultEnded(session: number, id: number, status: number, reason: string | null): void;

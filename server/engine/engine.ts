@@ -121,6 +121,7 @@ export class Engine {
     this.#queues.sweep(out);
     this.#recall.look(out);
     this.#dedupExpiry.look();
+    this.#results.look(out);
     this.state.watches.flush(out);
     if (this.state.nowMs >= this.#pruneAtMs) {
       this.state.producers.prune(this.state.nowMs);
@@ -142,9 +143,9 @@ export class Engine {
     );
   }
 
-  /** True while a purge, a delete or evictions go on in the background: `tick` wants to be called without waiting. */
+  /** True while a purge, a delete, evictions or answers to watches go on in the background: `tick` wants to be called without waiting. */
   get isSweeping(): boolean {
-    return this.#queues.isSweeping || this.#limits.isBusy;
+    return this.#queues.isSweeping || this.#limits.isBusy || this.#results.isBusy;
   }
 
   /** Replays one record. Emits nothing. */

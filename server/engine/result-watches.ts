@@ -4,6 +4,7 @@
  */
 import { LIMITS, RESULT_STATUS } from '@lovage/protocol';
 import type { EffectSink } from './effects.js';
+import { ResultLookups } from './result-lookups.js';
 import type { Session } from './session.js';
 
 interface Ended {
@@ -13,6 +14,8 @@ interface Ended {
 }
 
 export class ResultWatches {
+  /** Before they are watched for. */
+  readonly lookups = new ResultLookups();
   readonly #sessions = new Map<number, Set<Session>>();
   readonly #ids = new Map<Session, Set<number>>();
   #ended: Ended[] = [];
@@ -29,7 +32,13 @@ export class ResultWatches {
 
   /** Whether a session may watch for so many more. */
   hasRoom(session: Session, more: number): boolean {
-    return (this.#ids.get(session)?.size ?? 0) + more <= LIMITS.resultWatchesMax;
+    return (this.#ids.get(session)?.size ?? 0) + this.lookups.sizeOf(session) + more <= LIMITS.resultWatchesMax;
+  }
+
+  /** A session wants to know of these: they are to be looked for, unless they are watched for already. */
+  ask(session: Session, ids: readonly number[]): void {
+    const watched = this.#ids.get(session);
+    this.lookups.add(session, watched === undefined ? ids : ids.filter((id) => !watched.has(id)));
   }
 
   add(session: Session, id: number): void {
@@ -42,6 +51,7 @@ export class ResultWatches {
   }
 
   remove(session: Session, id: number): void {
+    this.lookups.remove(session, id);
     const sessions = this.#sessions.get(id);
     if (sessions === undefined || !sessions.delete(session)) return;
     if (sessions.size === 0) this.#sessions.delete(id);
@@ -52,6 +62,7 @@ export class ResultWatches {
 
   /** The connection of a session is gone: whoever comes back watches again. */
   forget(session: Session): void {
+    this.lookups.forget(session);
     for (const id of this.#ids.get(session) ?? []) this.remove(session, id);
   }
 

@@ -19,10 +19,14 @@ import type { Places } from './places.js';
 import type { Queue } from './queue.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { CompleteRecord } from './record.js';
+import type { Session } from './session.js';
 import type { EngineState } from './state.js';
 
 /** A day, if neither the result nor the queue says otherwise. */
 const TTL_MS = 86_400_000;
+/** Ids that are looked for at a time, and bytes of results behind which no more are: some 2 ms of work. */
+const LOOKUPS_MAX = 1_000;
+const LOOKUP_BYTES = 512 * 1024;
 /** Results of a namespace, unless its queue is declared otherwise; the oldest are the first to go. */
 const RESULTS_MAX = 1_000_000;
 
@@ -103,17 +107,21 @@ export class Results {
       return out.fail(number, request, 'QUOTA_EXCEEDED', message, { quota: 'resultWatchesMax' });
     }
     out.reply(number, request, null);
-    for (const id of ids) {
-      const slot = this.#find(session.namespace, id);
-      if (slot < 0) {
-        out.resultEnded(number, id, RESULT_STATUS.NOT_THERE, null);
-        continue;
-      }
-      const reason = this.#state.table.historyOf(slot).at(-1)?.reason;
-      if (this.#state.queueOf(slot).isResults) out.storedResult(number, id, slot);
-      else if (reason !== undefined) out.resultEnded(number, id, RESULT_STATUS.DEAD, reason);
-      else watches.add(session, id);
-    }
+    // Whoever waits for its turn, or for room, goes on waiting.
+    const isFirst = watches.lookups.sizeOf(session) === 0;
+    watches.ask(session, ids);
+    if (isFirst && session.isWritable) this.#lookUp(session, out);
+  }
+
+  /** True while results are asked for and there is room to tell them: `look` wants to be called without waiting. */
+  get isBusy(): boolean {
+    return this.#state.watches.lookups.isBusy;
+  }
+
+  /** Looks for a slice of what the session asks for whose turn it is. */
+  look(out: EffectSink): void {
+    const session = this.#state.watches.lookups.next();
+    if (session !== null) this.#lookUp(session, out);
   }
 
   unwatch({ session: number, request, ids }: ResultWatchCommand, out: EffectSink): void {
@@ -130,6 +138,38 @@ export class Results {
       return slot < 0 ? null : { ...infoOf(this.#state.table, slot), queue: this.#state.queueOf(slot).name };
     });
     out.reply(number, request, { messages });
+  }
+
+  /** Deliveries may have taken the room for which it stood in line: it has its turn all the same. */
+  #lookUp(session: Session, out: EffectSink): void {
+    const { lookups } = this.#state.watches;
+    let bytesLeft = LOOKUP_BYTES;
+    for (let count = 0; count < LOOKUPS_MAX && bytesLeft > 0; count++) {
+      const id = lookups.take(session);
+      if (id === 0) return;
+      bytesLeft -= this.#tell(session, id, out);
+    }
+    if (session.isWritable) lookups.resume(session);
+  }
+
+  /** What came of a message, if anything did; else it is watched for. Returns the bytes of what is told. */
+  #tell(session: Session, id: number, out: EffectSink): number {
+    const { table, watches } = this.#state;
+    const slot = this.#find(session.namespace, id);
+    if (slot < 0) {
+      out.resultEnded(session.number, id, RESULT_STATUS.NOT_THERE, null);
+      return 0;
+    }
+    if (this.#state.queueOf(slot).isResults) {
+      const bytes = table.length[slot]!;
+      session.unsentBytes += bytes;
+      out.storedResult(session.number, id, slot);
+      return bytes;
+    }
+    const reason = table.historyOf(slot).at(-1)?.reason;
+    if (reason === undefined) watches.add(session, id);
+    else out.resultEnded(session.number, id, RESULT_STATUS.DEAD, reason);
+    return 0;
   }
 
   /** Slot of a message of the namespace, -1 if there is none. */

@@ -23,7 +23,7 @@ export class Session {
   isAttached = true;
   /** True once a SessionRecord is in the journal. */
   isRecorded = false;
-  /** Bytes of deliveries that were decided and are not yet with the operating system. */
+  /** Bytes of deliveries and of kept results that were decided and are not yet with the operating system. */
   unsentBytes = 0;
   readonly #unsentBytesMax: number;
 

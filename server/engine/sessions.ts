@@ -168,11 +168,12 @@ export class Sessions {
     this.#deliveries.flow(out);
   }
 
-  /** Bytes have left for the connection; it may have room for more deliveries. */
+  /** Bytes have left for the connection; it may have room for more deliveries and results. */
   drained(session: Session, bytes: number, out: EffectSink): void {
     const wasWritable = session.isWritable;
     session.unsentBytes = Math.max(0, session.unsentBytes - bytes);
     if (wasWritable || !session.isWritable) return;
+    this.#state.watches.lookups.resume(session);
     for (const consumer of session.consumers.values()) this.#deliveries.touch(consumer);
     this.#deliveries.flow(out);
   }

@@ -31,7 +31,7 @@ export interface EngineOptions {
   readonly graceMs: number;
   /** Bytes of messages unsettled at one consumer, above which it gets no more. Default 256 MiB. */
   readonly consumerBytesMax: number;
-  /** Bytes decided for one connection and not yet sent, above which it gets no more deliveries. Default 1 MiB. */
+  /** Bytes decided for one connection and not yet sent, above which it gets no more deliveries and kept results. Default 1 MiB. */
   readonly unsentBytesMax: number;
 }
 

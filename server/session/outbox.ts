@@ -37,7 +37,7 @@ const pool = new FramePool();
 export interface OutboxEvents {
   /** The operating system has taken answers. */
   answered(): void;
-  /** It has taken deliveries of so many bytes of payload. */
+  /** It has taken deliveries, or kept results, of so many bytes of payload. */
   drained(payloadBytes: number): void;
 }
 
@@ -91,7 +91,7 @@ export class Outbox implements BucketSender {
 
   /** A WebSocket keeps the order of its frames: when the last one has left, all have. */
   #sendAnswers(bucket: Bucket): void {
-    const { frames, frameBytes: bytes } = bucket;
+    const { frames, frameBytes: bytes, keptBytes } = bucket;
     bucket.frameBytes = 0;
     this.#answerBytes += bytes;
     const last = frames.length - 1;
@@ -99,6 +99,7 @@ export class Outbox implements BucketSender {
     this.#wire.send(frames[last]!, () => {
       this.#answerBytes -= bytes;
       this.#events.answered();
+      if (keptBytes > 0) this.#events.drained(keptBytes);
     });
   }
 

@@ -101,6 +101,10 @@ export class World {
     this.model = new ReferenceModel(options);
     this.model.engineHas = (namespace, name) => this.engine.state.queue(namespace, name) !== null;
     this.model.indexOf = ({ namespace, name }) => this.engine.state.queue(namespace, name)!.index;
+    this.model.isLookingUp = (session) => {
+      const { sessions, watches } = this.engine.state;
+      return watches.lookups.sizeOf(sessions.get(session)!) > 0;
+    };
     this.engine = new Engine(options);
     this.#follower = new Engine(options);
     this.#sink = new Recorder(this.log, () => this.engine);
@@ -135,6 +139,11 @@ export class World {
       this.model.tick(this.#nowMs, effects);
       this.model.follow(this.engine.state);
     }
+    for (const { number, unsentBytes } of this.#attached())
+      assert.ok(
+        !this.model.isLookingUp(number) || unsentBytes >= this.options.unsentBytesMax,
+        'results are looked for',
+      );
     assert.ok(this.engine.nextDeadline() <= this.model.nextDeadline(), 'the engine wants to be woken in time');
   }
 

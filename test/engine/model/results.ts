@@ -2,7 +2,7 @@
 import { RESULT_STATUS, RESULTS_QUEUE } from '@lovage/protocol';
 import type { CompleteCommand } from '../../../server/engine/command.js';
 import { payloadOf } from '../publish-batch.js';
-import type { CommandOf, ModelMessage, ModelQueue, ModelSession } from './entities.js';
+import type { Answer, CommandOf, ModelMessage, ModelQueue, ModelSession } from './entities.js';
 import type { ModelMessages } from './messages.js';
 import { defaultsOf } from './namespaces.js';
 import type { ModelSettling } from './settling.js';
@@ -29,16 +29,8 @@ export class ModelResults {
 
   watch({ session: number, request, ids }: CommandOf<'result-watch' | 'result-unwatch'>): void {
     const state = this.#state;
-    const session = state.sessions.get(number)!;
     state.answer({ type: 'reply', session: number, request, result: null });
-    for (const id of ids) {
-      const message = this.#find(session.namespace, id);
-      if (message === null) this.#tell(number, id, RESULT_STATUS.NOT_THERE);
-      else if (message.queue.name === RESULTS_QUEUE)
-        state.answer({ type: 'result', session: number, id, status: RESULT_STATUS.DONE, payload: message.payload });
-      else if (message.history.length > 0) this.#tell(number, id, RESULT_STATUS.DEAD, message.history.at(-1)!.reason);
-      else state.watch(id, number);
-    }
+    for (const id of ids) state.watch(id, number);
   }
 
   unwatch({ session: number, request, ids }: CommandOf<'result-watch' | 'result-unwatch'>): void {
@@ -61,18 +53,40 @@ export class ModelResults {
     });
   }
 
-  /** What has ended by now without a result, or as a dead letter. */
+  /**
+   * Whoever watches is told what there is to tell: done, not there, dead. When a session is told of what was there before it asked is left open, but it is told
+   * before the engine says that it has looked for everything.
+   */
   end(): void {
-    const { watches, messages, died } = this.#state;
-    for (const [id, sessions] of [...watches]) {
-      const reason = died.get(id);
-      if (reason === undefined && messages.has(id)) continue;
-      watches.delete(id);
-      for (const session of sessions)
-        if (reason === undefined) this.#tell(session, id, RESULT_STATUS.NOT_THERE);
-        else this.#tell(session, id, RESULT_STATUS.DEAD, reason);
-    }
+    const { watches, died } = this.#state;
+    for (const [id, sessions] of [...watches])
+      for (const number of [...sessions]) {
+        const outcome = this.#outcome(this.#state.sessions.get(number)!, id);
+        if (outcome === null) continue;
+        if (!this.#isTold(number, id) && this.#state.isLookingUp(number)) continue;
+        this.#state.answer(outcome);
+        // What was there already takes room on the way to its client.
+        this.#state.sessions.get(number)!.unsentBytes += outcome.payload?.length ?? 0;
+        sessions.delete(number);
+        if (sessions.size === 0) watches.delete(id);
+      }
     died.clear();
+  }
+
+  #isTold(session: number, id: number): boolean {
+    return this.#state.told.some(
+      (effect) => effect.type === 'result' && effect.session === session && effect.id === id,
+    );
+  }
+
+  /** What there is to tell of a message; null while nothing has come of it. */
+  #outcome({ number: session, namespace }: ModelSession, id: number): (Answer & { type: 'result' }) | null {
+    const message = this.#find(namespace, id);
+    const told = { type: 'result', session, id } as const;
+    if (message?.queue.name === RESULTS_QUEUE) return { ...told, status: RESULT_STATUS.DONE, payload: message.payload };
+    const reason = this.#state.died.get(id) ?? message?.history.at(-1)?.reason;
+    if (reason !== undefined) return { ...told, status: RESULT_STATUS.DEAD, reason };
+    return message === null ? { ...told, status: RESULT_STATUS.NOT_THERE, reason: null } : null;
   }
 
   #keep(
@@ -85,11 +99,19 @@ export class ModelResults {
       message.queue.totals.acked++;
       if (message.state === 'leased') message.attempts++;
       const payload = payloadOf(batch, index);
-      for (const number of this.#state.watches.get(message.id) ?? [])
-        this.#state.answer({ type: 'result', session: number, id: message.id, status: RESULT_STATUS.DONE, payload });
-      this.#state.watches.delete(message.id);
+      this.#push(message.id, payload);
       if (to === null) this.#state.messages.delete(message.id);
       else this.#place(message, to, payload, batch.ttlMs[index]!);
+    }
+  }
+
+  /** To whoever watches; who was not looked for yet is told later what is kept. */
+  #push(id: number, payload: Uint8Array): void {
+    const sessions = this.#state.watches.get(id) ?? new Set();
+    for (const session of [...sessions]) {
+      if (!this.#isTold(session, id) && this.#state.isLookingUp(session)) continue;
+      this.#state.answer({ type: 'result', session, id, status: RESULT_STATUS.DONE, payload });
+      sessions.delete(session);
     }
   }
 
@@ -126,10 +148,6 @@ export class ModelResults {
   #find(namespace: string, id: number): ModelMessage | null {
     const message = this.#state.messages.get(id);
     return message !== undefined && message.queue.namespace === namespace ? message : null;
-  }
-
-  #tell(session: number, id: number, status: number, reason: string | null = null): void {
-    this.#state.answer({ type: 'result', session, id, status, reason });
   }
 }
 
