@@ -25,7 +25,7 @@ import {
   type ParsedNack,
 } from './delivery.js';
 import { textOf } from './errors.js';
-import { type ConsumerOptions, parsePrefetch } from './options.js';
+import { type ConsumerOptions, parseConcurrency, parsePrefetch } from './options.js';
 import type { Requests } from './requests.js';
 import { SETTLED_BEFORE, type Settlements } from './settlements.js';
 import type { TagSet } from './tag-set.js';
@@ -48,6 +48,10 @@ export interface Consumer {
   readonly ended: Promise<LovageError | null>;
   /** Changes the prefetch, 0-65,535, and with it the concurrency unless that was given. Resolves when the broker goes by it. */
   setPrefetch(prefetch: number): Promise<void>;
+  /** Deliveries here that no handler has begun. */
+  readonly waiting: number;
+  /** Changes how many handlers run at once, 1-65,535; those that run go on. Throws INVALID_ARGUMENT. */
+  setConcurrency(concurrency: number): void;
   /** Takes no more deliveries, gives back those that have not started, and waits for those that run and for their answers. Idempotent. */
   cancel(): Promise<void>;
 }
@@ -71,6 +75,8 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   readonly #work: Work;
   #state: 'opening' | 'open' | 'cancelling' | 'ended' = 'opening';
   #prefetch: number;
+  /** null: it follows the prefetch. */
+  #givenConcurrency: number | null;
   #concurrency: number;
   readonly #waiting = new WaitingList();
   /** List of those that are started and not settled. */
@@ -93,6 +99,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     this.#context = context;
     this.#settlements = context.settlements;
     this.#prefetch = options.fields.prefetch;
+    this.#givenConcurrency = options.concurrency;
     this.#concurrency = this.#concurrencyOf(this.#prefetch);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -109,6 +116,10 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
 
   get prefetch(): number {
     return this.#prefetch;
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   /** Deliveries that hold a credit, as far as is known here. */
@@ -148,6 +159,12 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     this.#concurrency = this.#concurrencyOf(prefetch);
     const what = `set the prefetch of the consumer of ${this.#names}`;
     await this.#context.requests.send(what, CLIENT_OPS.PREFETCH, [this.id, prefetch], true);
+    this.#pump();
+  }
+
+  setConcurrency(concurrency: number): void {
+    this.#givenConcurrency = parseConcurrency(concurrency);
+    this.#concurrency = this.#concurrencyOf(this.#prefetch);
     this.#pump();
   }
 
@@ -287,7 +304,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   /** A loop takes for itself. */
   #concurrencyOf(prefetch: number): number {
     if (this.#work.handler === undefined) return 0;
-    return this.#options.concurrency ?? (prefetch === 0 ? Number.POSITIVE_INFINITY : prefetch);
+    return this.#givenConcurrency ?? (prefetch === 0 ? Number.POSITIVE_INFINITY : prefetch);
   }
 
   #consume(isRepeatable: boolean): Promise<unknown> {

@@ -181,16 +181,18 @@ export function parseConsumeOptions(queues: string | readonly string[], given: C
       exclusive: flag('exclusive', given.exclusive),
       priority: whole('priority', given.priority, { min: 0, max: LIMITS.priorityMax, fallback: 0 }),
     },
-    concurrency:
-      concurrency === undefined
-        ? null
-        : whole('concurrency', concurrency, { min: 1, max: LIMITS.prefetchMax, fallback: 1 }),
+    concurrency: concurrency === undefined ? null : parseConcurrency(concurrency),
     onError: onError ?? null,
     giveBack: giveBack ?? null,
   };
 }
 
 /** Checks a prefetch: 0-65,535, default 100. Throws INVALID_ARGUMENT. */
+/** Handlers at once. Throws INVALID_ARGUMENT. */
+export function parseConcurrency(concurrency: number): number {
+  return whole('concurrency', concurrency, { min: 1, max: LIMITS.prefetchMax, fallback: 1 });
+}
+
 export function parsePrefetch(prefetch: number | undefined): number {
   return whole('prefetch', prefetch, PREFETCH);
 }

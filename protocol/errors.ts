@@ -92,7 +92,9 @@ export const ERRORS = {
   RESULT_TIMEOUT: { by: 'client', close: null, text: 'there was no result before the deadline' },
   DEAD_LETTERED: { by: 'client', close: null, text: 'the queue has given the message up' },
   TASK_FAILED: { by: 'client', close: null, text: 'the task threw an error' },
+  TASK_CRASHED: { by: 'client', close: null, text: 'the thread or process that ran the task has died' },
   TASK_EXISTS: { by: 'client', close: null, text: 'the app has a task of this name already' },
+  MODULE_FAILED: { by: 'client', close: null, text: 'the module with the tasks cannot be used' },
   TIME_LIMIT_EXCEEDED: { by: 'client', close: null, text: 'the task took longer than it may' },
   RESULT_TOO_LARGE: { by: 'client', close: null, text: 'the result of the task is longer than the limit in force' },
   RESULT_NOT_ENCODABLE: { by: 'client', close: null, text: 'the result of the task cannot be encoded' },
@@ -101,7 +103,6 @@ export const ERRORS = {
   DATA_DIR_LOCKED: { by: 'command', close: null, text: 'another process uses the data directory' },
   JOURNAL_MISSING: { by: 'command', close: null, text: 'there is no journal in the directory' },
   JOURNAL_DAMAGED: { by: 'command', close: null, text: 'the journal is damaged where it must be whole' },
-  MODULE_FAILED: { by: 'command', close: null, text: 'the module with the tasks cannot be used' },
   ADDRESS_IN_USE: { by: 'command', close: null, text: 'the address is taken by another process' },
 } as const satisfies Record<string, { by: 'broker' | 'client' | 'command'; close: number | null; text: string }>;
 

@@ -4,11 +4,14 @@ import type { Client } from '../client.js';
 import { invalidArgument } from '../errors.js';
 import { connect } from '../index.js';
 import type { ConnectOptions } from '../options.js';
+import { childRegistry } from './child-registry.js';
 import { JSON_CODEC, MSGPACK, type TaskCodec } from './codec.js';
+import { declaringFile } from './declaring-file.js';
 import { TaskHandle } from './handle.js';
 import { Task, type TaskFunction } from './task.js';
 import { parseTaskOptions, type TaskOptions } from './task-options.js';
-import { type StopOptions, Worker, type WorkerOptions } from './worker.js';
+import { type StopOptions, Worker } from './worker.js';
+import type { WorkerOptions } from './worker-options.js';
 
 export interface TaskAppOptions extends ConnectOptions {
   /** `ws://host:port`. Default `ws://127.0.0.1:7420`. */
@@ -31,6 +34,7 @@ export class TaskApp {
   readonly #routes: readonly (readonly [pattern: string, queue: string])[];
   readonly #tasks = new Map<string, Task<never[], unknown>>();
   readonly #workers = new Set<Worker>();
+  readonly #files = new Set<string>();
   #client: Promise<Client> | null = null;
   #declared = new Map<string, Promise<unknown>>();
   #isClosed = false;
@@ -41,11 +45,22 @@ export class TaskApp {
     this.#connectOptions = options;
     this.codec = parseCodec(codec);
     this.#routes = parseRoutes(routes);
+    childRegistry()?.apps.push(this);
   }
 
   /** By name. */
   get tasks(): ReadonlyMap<string, Task<never[], unknown>> {
     return this.#tasks;
+  }
+
+  /** URLs of the files that have declared tasks. */
+  get files(): readonly string[] {
+    return [...this.#files];
+  }
+
+  /** Where it connects to, and how. */
+  get connection(): { readonly url: string; readonly connect: ConnectOptions } {
+    return { url: this.#url, connect: this.#connectOptions };
   }
 
   /**
@@ -66,6 +81,8 @@ export class TaskApp {
     const queue = parsed.queue ?? this.#route(name);
     const task = new Task<Args, Awaited<Result>>(this, name, queue, fn as never, parsed);
     this.#tasks.set(name, task as never);
+    const file = declaringFile();
+    if (file !== null) this.#files.add(file);
     return task;
   }
 

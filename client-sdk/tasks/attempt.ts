@@ -6,13 +6,11 @@
  *     threw, another attempt is left        ──► back to its queue, due later
  *     threw, none is left                   ──► done, with its error; or given up by its queue (`ackOnFailure`, `ackOnTimeout`)
  */
-import { type ErrorCode, LIMITS, LovageError } from '@lovage/protocol';
-import type { Delivery } from '../delivery.js';
-import { textOf } from '../errors.js';
+import { type ErrorCode, LovageError } from '@lovage/protocol';
 import type { TaskApp } from './app.js';
 import { decodePayload } from './codec.js';
 import { ActiveContext, RetryRequest } from './context.js';
-import { encodeFailure, FAILURE_TYPE } from './failure.js';
+import { giveUp, reasonOf, say, type TaskDelivery } from './outcome.js';
 import { checkArguments } from './schema.js';
 import type { Task } from './task.js';
 import type { ParsedRetry } from './task-options.js';
@@ -30,12 +28,12 @@ class Final extends Error {
 export class Attempt {
   readonly #app: TaskApp;
   readonly #task: Task<never[], unknown>;
-  readonly #delivery: Delivery;
+  readonly #delivery: TaskDelivery;
   readonly context: ActiveContext;
   readonly #bodyBytesMax: number;
 
   /** `bodyBytesMax`: what the broker takes of a result. */
-  constructor(app: TaskApp, task: Task<never[], unknown>, delivery: Delivery, bodyBytesMax: number) {
+  constructor(app: TaskApp, task: Task<never[], unknown>, delivery: TaskDelivery, bodyBytesMax: number) {
     this.#app = app;
     this.#task = task;
     this.#delivery = delivery;
@@ -46,7 +44,7 @@ export class Attempt {
   /** Never rejects: what goes wrong with telling the broker is the broker's to mend, by another attempt. */
   async run(): Promise<void> {
     const { softTimeLimitMs, ack } = this.#task.options;
-    if (ack === 'early') this.#say(this.#delivery.ack());
+    if (ack === 'early') say(this.#delivery.ack());
     const timer = softTimeLimitMs === null ? null : setTimeout(() => this.#timeOut(softTimeLimitMs), softTimeLimitMs);
     try {
       const value = await this.#call();
@@ -83,7 +81,7 @@ export class Attempt {
   #succeeded(value: unknown): void {
     const { ack, result, resultTtlMs } = this.#task.options;
     if (ack === 'early') return;
-    if (result !== 'keep') return this.#say(this.#delivery.ack());
+    if (result !== 'keep') return say(this.#delivery.ack());
     const { codec } = this.#app;
     let body: Uint8Array;
     try {
@@ -97,19 +95,19 @@ export class Attempt {
       return this.#failed(new Final('RESULT_TOO_LARGE', new Error(message)));
     }
     const { contentType } = codec;
-    this.#say(this.#delivery.complete(body, { contentType, ttlMs: resultTtlMs ?? undefined }));
+    say(this.#delivery.complete(body, { contentType, ttlMs: resultTtlMs ?? undefined }));
   }
 
   #failed(error: unknown): void {
     const { retry, ack } = this.#task.options;
     if (ack === 'early') return;
     // The worker stops: another one begins it anew.
-    if (this.context.abortError?.code === 'CLIENT_CLOSED') return this.#say(this.#delivery.nack({ delayMs: 0 }));
+    if (this.context.abortError?.code === 'CLIENT_CLOSED') return say(this.#delivery.nack({ delayMs: 0 }));
     const cause = error instanceof RetryRequest ? (error.cause ?? error) : error;
     if (!(error instanceof Final) && this.#delivery.attempt <= retry.max && this.#isWorthRetry(error, cause, retry)) {
       const delayMs = error instanceof RetryRequest ? error.delayMs : null;
-      const reason = textOf(cause).slice(0, LIMITS.reasonLengthMax);
-      return this.#say(this.#delivery.nack({ delayMs: delayMs ?? waitMs(retry, this.#delivery.attempt), reason }));
+      const reason = reasonOf(cause);
+      return say(this.#delivery.nack({ delayMs: delayMs ?? waitMs(retry, this.#delivery.attempt), reason }));
     }
     if (error instanceof Final) this.#giveUp(error.code, error.cause);
     else this.#giveUp(this.context.abortError === null ? 'TASK_FAILED' : 'TIME_LIMIT_EXCEEDED', cause);
@@ -126,18 +124,7 @@ export class Attempt {
   }
 
   #giveUp(code: ErrorCode, error: unknown): void {
-    const { result, resultTtlMs, ackOnFailure, ackOnTimeout } = this.#task.options;
-    const isAcked = code === 'TIME_LIMIT_EXCEEDED' ? ackOnTimeout : ackOnFailure;
-    const reason = textOf(error).slice(0, LIMITS.reasonLengthMax);
-    if (!isAcked) return this.#say(this.#delivery.nack({ requeue: false, reason }));
-    if (result === 'none') return this.#say(this.#delivery.ack());
-    const body = encodeFailure(code, error, this.#delivery.attempt);
-    this.#say(this.#delivery.complete(body, { contentType: FAILURE_TYPE, ttlMs: resultTtlMs ?? undefined }));
-  }
-
-  /** An answer that is refused belongs to an attempt that the broker has taken back: another one is or was made. */
-  #say(answer: Promise<void>): void {
-    answer.catch(() => undefined);
+    giveUp(this.#delivery, this.#task.options, code, error);
   }
 }
 

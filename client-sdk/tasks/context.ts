@@ -1,8 +1,8 @@
 /** What a task's function gets first: who it is, which attempt this is, and how to give up or to try again. */
 import type { LovageError } from '@lovage/protocol';
-import type { Delivery } from '../delivery.js';
 import { invalidArgument } from '../errors.js';
 import type { TaskApp } from './app.js';
+import type { TaskDelivery } from './outcome.js';
 
 export interface RetryOptions {
   /** ms before the next attempt, 0-315,360,000,000. Default: what the task's retry policy says. */
@@ -47,11 +47,11 @@ export class RetryRequest extends Error {
 export class ActiveContext implements TaskContext {
   readonly app: TaskApp;
   readonly name: string;
-  readonly #delivery: Delivery;
+  readonly #delivery: TaskDelivery;
   #controller: AbortController | null = null;
   #abortError: LovageError | null = null;
 
-  constructor(app: TaskApp, name: string, delivery: Delivery) {
+  constructor(app: TaskApp, name: string, delivery: TaskDelivery) {
     this.app = app;
     this.name = name;
     this.#delivery = delivery;

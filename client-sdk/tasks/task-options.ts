@@ -37,8 +37,13 @@ export interface TaskOptions {
   readonly retry?: RetryPolicy | undefined;
   /** ms after which `ctx.signal` aborts with TIME_LIMIT_EXCEEDED, 1-2,147,483,647. What the function throws then counts as that. */
   readonly softTimeLimitMs?: number | undefined;
-  /** ms after which it is killed. Only a pool that can kill takes such a task. */
+  /** ms after which the thread or process that runs it is killed, 1-2,147,483,647: it has failed with TIME_LIMIT_EXCEEDED. Only `threads` and `processes` take such a task. */
   readonly timeLimitMs?: number | undefined;
+  /**
+   * Attempts that may end with the death of the child that makes them (killed, out of memory, an exit), 1-1,000, default 3. Then the task goes to its queue's dead letter
+   * queue; if there is none, it has failed with TASK_CRASHED. In the pools `threads` and `processes`.
+   */
+  readonly maxCrashes?: number | undefined;
   /** Default `keep`. */
   readonly result?: ResultMode | undefined;
   /** ms that a result is kept, 1-315,360,000,000. Default: what the queue `lovage.results` says, a day unless it was declared otherwise. */
@@ -70,6 +75,7 @@ export interface ParsedTaskOptions {
   readonly retry: ParsedRetry;
   readonly softTimeLimitMs: number | null;
   readonly timeLimitMs: number | null;
+  readonly maxCrashes: number;
   readonly result: ResultMode;
   readonly resultTtlMs: number | null;
   readonly resultBytesMax: number;
@@ -98,6 +104,7 @@ export function parseTaskOptions(given: TaskOptions): ParsedTaskOptions {
     retry: parseRetry(given.retry ?? {}),
     softTimeLimitMs: optional('softTimeLimitMs', given.softTimeLimitMs, 1, TIMER_MS_MAX),
     timeLimitMs: optional('timeLimitMs', given.timeLimitMs, 1, TIMER_MS_MAX),
+    maxCrashes: whole('maxCrashes', given.maxCrashes, { min: 1, max: 1_000, fallback: 3 }),
     result,
     resultTtlMs: optional('resultTtlMs', given.resultTtlMs, 1, LIMITS.delayMsMax),
     resultBytesMax: whole('resultBytesMax', given.resultBytesMax, {

@@ -1,77 +1,66 @@
 /**
- * Runs an app's tasks. In the pools `async` and `solo` the functions share the thread with the connection: they must not block it for longer than a heartbeat.
+ * Runs an app's tasks: takes them from the broker and gives them to its pool.
  *
- *     idle ──start──► running ──stop──► stopping: nothing new, what runs goes on up to `graceMs`, then is told to give up ──► stopped
+ *     idle ──start──► running ──stop──► warm: nothing new, what has not begun goes back at once, what runs goes on up to `graceMs`
+ *                                    ──► cold: what runs is told to give up, and a moment later goes back to its queue, killed if the pool can ──► stopped
  */
-import { availableParallelism } from 'node:os';
-import { assertName, LovageError } from '@lovage/protocol';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LovageError } from '@lovage/protocol';
+import type { Client } from '../client.js';
 import type { Consumer } from '../consumer.js';
 import type { Delivery } from '../delivery.js';
 import { invalidArgument } from '../errors.js';
-import { oneOf, whole } from '../options.js';
+import { whole } from '../options.js';
 import type { TaskApp } from './app.js';
-import { Attempt } from './attempt.js';
+import { Autoscaler } from './autoscaler.js';
+import { ChildPool } from './child-pool.js';
+import { childRegistry } from './child-registry.js';
+import { LocalPool } from './local-pool.js';
+import type { Pool, PoolKind } from './pool.js';
 import { NAME_HEADER } from './task.js';
-
-export interface WorkerOptions {
-  /** Where it takes tasks from, the first before the others. Default: the queues of the app's tasks. Declared when it starts. */
-  readonly queues?: readonly string[] | undefined;
-  /** `async` (default): so many at a time on this thread. `solo`: one at a time. */
-  readonly pool?: 'async' | 'solo' | undefined;
-  /** Tasks at a time, 1-65,535. Default: the number of CPUs; `solo` has 1. */
-  readonly concurrency?: number | undefined;
-  /** Deliveries that the broker may have out here, as a multiple of the concurrency, 0-1,000; 1: no spare, 0: no bound. Default 4. */
-  readonly prefetchMultiplier?: number | undefined;
-  /** Told of tasks that the app does not have, and of a consumer that the broker has ended. Default: `process.emitWarning`. */
-  readonly onError?: ((error: LovageError) => void) | undefined;
-}
+import { concurrencyMax, type ParsedWorkerOptions, parseWorkerOptions, type WorkerOptions } from './worker-options.js';
 
 export interface StopOptions {
-  /** ms that running tasks have to end, 0-2,147,483,647. Default 30,000. Then `ctx.signal` aborts and their work goes back. */
+  /** ms that running tasks have to end, 0-2,147,483,647. Default 30,000. Then `ctx.signal` aborts, and a second later their work goes back to its queue. */
   readonly graceMs?: number | undefined;
 }
 
 /** ms before a task that nobody here has is offered again, to this worker or another. */
 const UNKNOWN_DELAY_MS = 10_000;
 const PREFETCH_MAX = 65_535;
+/** ms that tasks have between being told to give up and being given up. */
+const ABORT_MS = 1_000;
+/** ms between two looks of the autoscaler. */
+const LOOK_MS = 250;
 
 export class Worker {
   readonly #app: TaskApp;
-  readonly #queues: readonly string[] | null;
-  readonly #pool: 'async' | 'solo';
-  readonly #concurrency: number;
-  readonly #prefetch: number;
-  readonly #onError: (error: LovageError) => void;
+  readonly #options: ParsedWorkerOptions;
+  readonly #pool: Pool;
   readonly #ended: () => void;
-  readonly #running = new Set<Attempt>();
-  #bodyBytesMax = 0;
+  readonly #autoscaler: Autoscaler | null;
+  #concurrency: number;
+  #client: Client | null = null;
   #consumer: Consumer | null = null;
   #isStarted = false;
   #stopped: Promise<void> | null = null;
+  #lookTimer: NodeJS.Timeout | null = null;
 
   /** Made by `app.worker`. */
   constructor(app: TaskApp, options: WorkerOptions, ended: () => void) {
-    if (typeof options !== 'object' || options === null) throw invalidArgument('options', options, 'an object');
-    const { queues, onError = warn } = options;
-    for (const queue of queues ?? []) assertName(queue, 'queue');
-    if (queues?.length === 0) throw invalidArgument('queues', queues, 'one queue or more');
-    if (typeof onError !== 'function') throw invalidArgument('onError', onError, 'a function');
     this.#app = app;
-    this.#queues = queues ?? null;
-    this.#pool = oneOf('pool', options.pool ?? 'async', ['async', 'solo']);
-    const cpus = this.#pool === 'solo' ? 1 : availableParallelism();
-    this.#concurrency = whole('concurrency', options.concurrency, { min: 1, max: PREFETCH_MAX, fallback: cpus });
-    if (this.#pool === 'solo' && this.#concurrency !== 1)
-      throw invalidArgument('concurrency', this.#concurrency, '1, because the pool is "solo"');
-    const multiplier = whole('prefetchMultiplier', options.prefetchMultiplier, { min: 0, max: 1_000, fallback: 4 });
-    this.#prefetch = Math.min(PREFETCH_MAX, multiplier * this.#concurrency);
-    this.#onError = onError;
+    this.#options = parseWorkerOptions(options);
+    const { pool, concurrency, autoscale } = this.#options;
+    this.#concurrency = concurrency;
+    this.#autoscaler = autoscale === null ? null : new Autoscaler(autoscale);
+    this.#pool = pool === 'threads' || pool === 'processes' ? this.#childPool(pool) : new LocalPool(app, pool);
     this.#ended = ended;
   }
 
   /** Where it takes tasks from. */
   get queues(): readonly string[] {
-    return this.#queues ?? [...new Set([...this.#app.tasks.values()].map(({ queue }) => queue))];
+    const tasks = this.#pool.tasks.length > 0 ? this.#pool.tasks : [...this.#app.tasks.values()];
+    return this.#options.queues ?? [...new Set(tasks.map(({ queue }) => queue))];
   }
 
   /** Tasks at a time. */
@@ -81,72 +70,134 @@ export class Worker {
 
   /** Tasks that run now. */
   get active(): number {
-    return this.#running.size;
+    return this.#pool.active;
   }
 
   /**
-   * Begins to take tasks; resolves when the broker knows. Rejects INVALID_ARGUMENT if the app has no task or one with a hard time limit, which this pool cannot
-   * keep, and what `client.consume` rejects. Once only.
+   * Begins to take tasks; resolves when the broker knows. Rejects INVALID_ARGUMENT if the app has no task or one with a hard time limit, which the pools `async` and `solo` cannot
+   * keep; MODULE_FAILED if a child cannot load the tasks; and what `client.consume` rejects. Once only.
    */
   async start(): Promise<void> {
+    const registry = childRegistry();
+    if (registry !== null) {
+      registry.workerStarted();
+      return await new Promise<never>(() => undefined);
+    }
     if (this.#isStarted) throw new LovageError('INVALID_ARGUMENT', 'Cannot start the worker: it was started already');
     this.#isStarted = true;
-    for (const { name, options } of this.#app.tasks.values()) {
-      if (options.timeLimitMs === null) continue;
-      const message = `Cannot run task "${name}" in the pool "${this.#pool}": it has a hard time limit (timeLimitMs), and this pool cannot kill`;
-      throw new LovageError('INVALID_ARGUMENT', message, { details: { field: 'timeLimitMs', task: name } });
-    }
+    this.#client = await this.#app.client();
+    await this.#pool.start(this.#concurrency, this.#client.bodyBytesMax);
     const { queues } = this;
     if (queues.length === 0) throw invalidArgument('queues', queues, 'a task, or queues to take tasks from');
-    const clients = await Promise.all(queues.map((queue) => this.#app.ready(queue)));
-    const options = {
+    await Promise.all(queues.map((queue) => this.#app.ready(queue)));
+    this.#consumer = await this.#client.consume(queues, (delivery) => this.#run(delivery), {
       prefetch: this.#prefetch,
       concurrency: this.#concurrency,
       ack: 'late',
       giveBack: (delivery: Delivery) => this.#giveBack(delivery),
-    } as const;
-    this.#bodyBytesMax = clients[0]!.bodyBytesMax;
-    this.#consumer = await clients[0]!.consume(queues, (delivery) => this.#run(delivery), options);
-    void this.#consumer.ended.then((error) => {
-      if (error !== null && error.code !== 'CLIENT_CLOSED') this.#onError(error);
     });
+    void this.#consumer.ended.then((error) => {
+      if (error !== null && error.code !== 'CLIENT_CLOSED') this.#options.onError(error);
+    });
+    if (this.#autoscaler !== null) this.#lookTimer = setTimeout(() => void this.#look(), LOOK_MS);
   }
 
-  /** Takes nothing more, gives back what has not begun, and waits for what runs. Idempotent. */
+  /** Runs so many tasks at a time, 1-65,535 (1-1,000 in `threads` and `processes`); what runs goes on. Throws INVALID_ARGUMENT. */
+  async resize(concurrency: number): Promise<void> {
+    const max = concurrencyMax(this.#options.pool);
+    const size = whole('concurrency', concurrency, { min: 1, max, fallback: this.#concurrency });
+    if (size === this.#concurrency) return;
+    this.#concurrency = size;
+    this.#pool.resize(size);
+    this.#consumer?.setConcurrency(size);
+    await this.#consumer?.setPrefetch(this.#prefetch);
+  }
+
+  /** Children with the code as it is now take the place of those that run, each when it is ready and its predecessor has nothing to do. Throws INVALID_ARGUMENT in `async` and `solo`. */
+  restart(): void {
+    this.#pool.restart();
+  }
+
+  /** Takes nothing more, gives back what has not begun, and waits for what runs. Asked again with less `graceMs`, it waits less. */
   stop({ graceMs }: StopOptions = {}): Promise<void> {
     const ms = whole('graceMs', graceMs, { min: 0, max: 2_147_483_647, fallback: 30_000 });
-    this.#stopped ??= this.#stop(ms);
+    const cancelled = this.#consumer?.cancel() ?? Promise.resolve();
+    void this.#giveUpAfter(ms, cancelled);
+    this.#stopped ??= this.#stop(cancelled);
     return this.#stopped;
   }
 
-  async #stop(graceMs: number): Promise<void> {
-    const timer = setTimeout(() => this.#giveUp(), graceMs);
-    await this.#consumer?.cancel();
-    clearTimeout(timer);
+  async #stop(cancelled: Promise<void>): Promise<void> {
+    if (this.#lookTimer !== null) clearTimeout(this.#lookTimer);
+    this.#lookTimer = null;
+    await cancelled;
+    await this.#pool.stop();
     this.#ended();
   }
 
-  /** The grace is over: who listens to the signal ends now. */
-  #giveUp(): void {
-    const error = new LovageError('CLIENT_CLOSED', 'The worker stops and its grace is over');
-    for (const { context } of this.#running) context.abort(error);
+  /** The grace is over: who listens to the signal ends now, others are ended. */
+  async #giveUpAfter(graceMs: number, cancelled: Promise<void>): Promise<void> {
+    const over = new AbortController();
+    const { signal } = over;
+    void cancelled.then(() => over.abort());
+    try {
+      await sleep(graceMs, undefined, { signal });
+      this.#pool.abort(new LovageError('CLIENT_CLOSED', 'The worker stops and its grace is over'));
+      await sleep(ABORT_MS, undefined, { signal });
+      this.#pool.kill();
+    } catch {
+      // Everything has ended in time.
+    }
+  }
+
+  get #prefetch(): number {
+    return Math.min(PREFETCH_MAX, this.#options.prefetchMultiplier * this.#concurrency);
+  }
+
+  #childPool(kind: Extract<PoolKind, 'threads' | 'processes'>): ChildPool {
+    const { recycling, onError, modules } = this.#options;
+    return new ChildPool({
+      kind,
+      recycling,
+      onError,
+      source: () => ({ ...this.#app.connection, modules: modules ?? this.#app.files }),
+      hasDeadLetters: async (queue) => {
+        const found = await this.#client?.queues.inspect(queue).catch(() => null);
+        return found?.settings.deadLetterQueue !== null && found?.settings.deadLetterQueue !== undefined;
+      },
+    });
   }
 
   /** A task that the app does not have waits for a worker that has it. */
   #giveBack(delivery: Delivery): number | null {
     const name = nameOf(delivery);
-    if (name !== null && this.#app.tasks.has(name)) return null;
+    if (name !== null && this.#pool.has(name)) return null;
     const what = name === null ? 'a message that is no task' : `task "${name}"`;
     const message = `Cannot run ${what} of queue "${delivery.queue}": the app does not have it`;
-    this.#onError(new LovageError('INVALID_ARGUMENT', message, { details: { field: NAME_HEADER, id: delivery.id } }));
+    const details = { field: NAME_HEADER, id: delivery.id };
+    this.#options.onError(new LovageError('INVALID_ARGUMENT', message, { details }));
     return UNKNOWN_DELAY_MS;
   }
 
   #run(delivery: Delivery): Promise<void> {
-    const task = this.#app.tasks.get(nameOf(delivery)!)!;
-    const attempt = new Attempt(this.#app, task, delivery, this.#bodyBytesMax);
-    this.#running.add(attempt);
-    return attempt.run().finally(() => this.#running.delete(attempt));
+    return this.#pool.run(delivery, nameOf(delivery)!);
+  }
+
+  async #look(): Promise<void> {
+    const autoscaler = this.#autoscaler!;
+    const { active, concurrency } = this;
+    const isBusy = active >= concurrency && concurrency < autoscaler.bounds.max;
+    const waiting = isBusy ? this.#consumer!.waiting + (await this.#readyAtBroker()) : 0;
+    if (this.#stopped !== null) return;
+    const size = autoscaler.look({ size: concurrency, active, waiting }, performance.now());
+    // A lost connection: the prefetch is told again with the next change.
+    await this.resize(size).catch(() => undefined);
+    if (this.#stopped === null) this.#lookTimer = setTimeout(() => void this.#look(), LOOK_MS);
+  }
+
+  async #readyAtBroker(): Promise<number> {
+    const found = await Promise.all(this.queues.map((queue) => this.#client!.queues.inspect(queue).catch(() => null)));
+    return found.reduce((sum, queue) => sum + (queue?.ready ?? 0), 0);
   }
 }
 
@@ -159,8 +210,4 @@ function nameOf(delivery: Delivery): string | null {
     // Headers that JavaScript cannot hold.
     return null;
   }
-}
-
-function warn(error: LovageError): void {
-  process.emitWarning(error.message, { code: error.code });
 }

@@ -1,7 +1,7 @@
 /** `lovage worker`: runs the tasks of a module until it is told to stop. */
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { TaskApp, WorkerOptions } from '@lovage/client/tasks';
+import type { PoolKind, TaskApp, Worker, WorkerOptions } from '@lovage/client/tasks';
 import { isName, LovageError } from '@lovage/protocol';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadSettings, readClientTls } from '../settings/index.js';
@@ -9,13 +9,20 @@ import { EXIT, UsageError } from './failure.js';
 import { writeNote } from './notes.js';
 import { addSettings, integerOption, JSON_OPTION } from './options.js';
 import { Output } from './output.js';
-import { onStopSignal, type StopSignal } from './signals.js';
+import { onStopSignals } from './signals.js';
 
-interface WorkerFlags {
-  readonly queues?: readonly string[];
-  readonly pool: 'async' | 'solo';
-  readonly concurrency?: number;
-  readonly prefetchMultiplier?: number;
+interface WorkerFlags
+  extends Pick<
+    WorkerOptions,
+    | 'queues'
+    | 'concurrency'
+    | 'autoscale'
+    | 'prefetchMultiplier'
+    | 'maxTasksPerChild'
+    | 'maxMemoryPerChildMb'
+    | 'maxChildAgeMs'
+  > {
+  readonly pool: PoolKind;
   readonly graceMs: number;
 }
 
@@ -25,7 +32,9 @@ const GRACE_MS = 30_000;
 export function addWorker(program: Command): void {
   const command = program
     .command('worker')
-    .description('run the tasks of a module; SIGINT or SIGTERM stop it when what runs is done, a second one at once')
+    .description(
+      'run the tasks of a module; SIGINT or SIGTERM stop it when what runs is done, a second one gives it back, a third one ends at once; SIGHUP loads the module anew (threads, processes)',
+    )
     .argument('<module>', 'JavaScript file that exports an app or its tasks')
     .addOption(
       new Option(
@@ -33,9 +42,39 @@ export function addWorker(program: Command): void {
         'queues to take tasks from, the first ones first (default: those of the tasks)',
       ).argParser(parseQueues),
     )
-    .addOption(new Option('--pool <pool>', 'how tasks run').choices(['async', 'solo']).default('async'))
+    .addOption(
+      new Option('--pool <pool>', 'how tasks run').choices(['async', 'solo', 'threads', 'processes']).default('async'),
+    )
     .addOption(
       integerOption('--concurrency <number>', 'tasks at a time; default: the number of CPUs', { min: 1, max: 65_535 }),
+    )
+    .addOption(
+      new Option(
+        '--autoscale <max,min>',
+        'tasks at a time follow the work, between these two; --concurrency is what it begins with',
+      ).argParser(parseAutoscale),
+    )
+    .addOption(
+      integerOption('--max-tasks-per-child <number>', 'tasks after which a thread or process is replaced', {
+        min: 1,
+        max: 1_000_000_000,
+      }),
+    )
+    .addOption(
+      integerOption(
+        '--max-memory-per-child-mb <MiB>',
+        'memory after a task with which a thread or process is replaced',
+        {
+          min: 1,
+          max: 1_048_576,
+        },
+      ),
+    )
+    .addOption(
+      integerOption('--max-child-age-ms <ms>', 'age at which a thread or process is replaced', {
+        min: 1,
+        max: TIMER_MS_MAX,
+      }),
     )
     .addOption(
       integerOption(
@@ -65,13 +104,27 @@ async function work(path: string, flags: WorkerFlags & Record<string, unknown>):
   // The app knows where its broker is, unless somebody says otherwise.
   const isTold = flags.url !== undefined || process.env.LOVAGE_URL !== undefined;
   app.connectTo(isTold ? settings.url : null, { token, namespace, tls: readClientTls(settings) ?? undefined });
-  const { queues, pool, concurrency, prefetchMultiplier, graceMs } = flags;
+  const { queues, pool, concurrency, autoscale, prefetchMultiplier, graceMs } = flags;
+  const { maxTasksPerChild, maxMemoryPerChildMb, maxChildAgeMs } = flags;
   const onError = ({ code, message }: LovageError): void =>
     writeNote({ type: 'worker-error', code, message }, `${code}: ${message}`, isJson);
-  const options: WorkerOptions = { queues, pool, concurrency, prefetchMultiplier, onError };
+  const options: WorkerOptions = {
+    queues,
+    pool,
+    concurrency,
+    autoscale,
+    prefetchMultiplier,
+    maxTasksPerChild,
+    maxMemoryPerChildMb,
+    maxChildAgeMs,
+    // What the children load is what was loaded here.
+    modules: [pathToFileURL(resolve(path)).href],
+    onError,
+  };
   const worker = app.worker(options);
   await worker.start();
-  const stopped = new Promise<StopSignal>(onStopSignal);
+  process.on('SIGHUP', () => reload(worker, onError));
+  const stopped = new Promise<void>((stop) => onStopSignals([() => stop(), () => void app.close({ graceMs: 0 })]));
   const output = new Output(isJson);
   const tasks = [...app.tasks.keys()].sort();
   await output.print(
@@ -82,6 +135,14 @@ async function work(path: string, flags: WorkerFlags & Record<string, unknown>):
   await app.close({ graceMs });
   await output.end();
   process.exit(EXIT.done);
+}
+
+function reload(worker: Worker, onError: (error: LovageError) => void): void {
+  try {
+    worker.restart();
+  } catch (error) {
+    onError(error as LovageError);
+  }
 }
 
 async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
@@ -110,6 +171,15 @@ function appsIn(value: unknown): TaskApp[] {
   const { app } = value as { readonly app?: unknown };
   return [value, app].filter(
     (candidate): candidate is TaskApp => typeof (candidate as Partial<TaskApp> | undefined)?.connectTo === 'function',
+  );
+}
+
+function parseAutoscale(text: string): { readonly min: number; readonly max: number } {
+  const [max, min, ...more] = text.split(',').map(Number);
+  if (max !== undefined && min !== undefined && more.length === 0 && Number.isInteger(max) && Number.isInteger(min))
+    if (min >= 1 && max >= min) return { min, max };
+  throw new InvalidArgumentError(
+    `Expected two whole numbers from 1, the larger one first, got ${JSON.stringify(text)}.`,
   );
 }
 

@@ -1,0 +1,189 @@
+/**
+ * One place of a pool of children, with the child in it and the task that it runs.
+ *
+ *     starting ──ready──► idle ──run──► busy ──done──► idle ──stop──► stopping ──► ended
+ *         └─────────────────────────── the child dies ──────────────────────────────┘
+ */
+import { type ErrorCode, LovageError } from '@lovage/protocol';
+import type { Delivery } from '../delivery.js';
+import { type ChildHost, type ChildKind, startChild } from './child-host.js';
+import type { Answer, ChildStart, FromChild } from './child-messages.js';
+import { giveUp, say } from './outcome.js';
+import type { TaskFacts } from './task-facts.js';
+
+/** A task in a child's hands, or waiting for one. */
+export interface Job {
+  readonly delivery: Delivery;
+  readonly facts: TaskFacts;
+  /** What came of it is said. */
+  readonly resolve: () => void;
+}
+
+export interface SlotEvents {
+  ready(slot: ChildSlot, tasks: readonly TaskFacts[]): void;
+  /** Its child cannot load the tasks. It ends next. */
+  failed(slot: ChildSlot, text: string): void;
+  /** It has done its task. */
+  idle(slot: ChildSlot): void;
+  /** Its child is gone; `job` is what it died of or with, null if it ran none. `wasWanted`: it was told to end, or killed. */
+  ended(slot: ChildSlot, job: Job | null, how: string, wasWanted: boolean): void;
+}
+
+export class ChildSlot {
+  readonly #events: SlotEvents;
+  readonly #host: ChildHost;
+  readonly startedMs = performance.now();
+  state: 'starting' | 'idle' | 'busy' | 'stopping' | 'ended' = 'starting';
+  /** Its child was ready once. */
+  wasReady = false;
+  /** Another one takes its place. */
+  isRetiring = false;
+  /** Tasks that it was given. */
+  tasks = 0;
+  /** Of its child, after the last task; 0 while it is not known. */
+  memoryBytes = 0;
+  #job: Job | null = null;
+  #call = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #unlisten: (() => void) | null = null;
+
+  constructor(kind: ChildKind, start: ChildStart, events: SlotEvents) {
+    this.#events = events;
+    this.#host = startChild(kind, {
+      message: (message) => this.#receive(message),
+      ended: (how) => this.#ended(how),
+    });
+    this.#host.send(start);
+  }
+
+  get pid(): number {
+    return this.#host.pid;
+  }
+
+  run(job: Job): void {
+    const { delivery, facts } = job;
+    this.state = 'busy';
+    this.#job = job;
+    this.tasks++;
+    const call = ++this.#call;
+    const { timeLimitMs } = facts;
+    if (timeLimitMs !== null) this.#timer = setTimeout(() => this.#timeOut(timeLimitMs), timeLimitMs);
+    const { id, queue, priority, attempt, headers, contentType, body } = delivery;
+    // A view of a larger frame would be sent with all of it.
+    const message = {
+      type: 'run',
+      call,
+      name: facts.name,
+      id,
+      queue,
+      priority,
+      attempt,
+      headers,
+      contentType,
+    } as const;
+    this.#host.send({ ...message, body: body.slice() });
+    this.#listen(delivery.signal);
+  }
+
+  /** The task is told to give up. */
+  abort({ code, message, details }: LovageError): void {
+    if (this.state === 'busy')
+      this.#host.send({ type: 'abort', call: this.#call, code, message, details: { ...details } });
+  }
+
+  /** The child ends when it has nothing left to send. */
+  stop(): void {
+    this.state = 'stopping';
+    this.#host.send({ type: 'stop' });
+  }
+
+  /** What it runs goes back to its queue. */
+  kill(): void {
+    this.state = 'stopping';
+    const job = this.#takeJob();
+    if (job !== null) say(job.delivery.nack({ delayMs: 0 }));
+    this.#host.kill();
+    job?.resolve();
+  }
+
+  #receive(message: FromChild): void {
+    if (this.state === 'ended') return;
+    switch (message.type) {
+      case 'ready':
+        if (this.state !== 'starting') return;
+        this.state = 'idle';
+        this.wasReady = true;
+        return this.#events.ready(this, message.tasks);
+      case 'failed':
+        return this.#events.failed(this, message.text);
+      case 'answer':
+        if (message.call === this.#call && this.#job !== null) answer(this.#job.delivery, message.answer);
+        return;
+      case 'done':
+        this.memoryBytes = message.memoryBytes;
+        return this.#done(message.call, message.answer);
+    }
+  }
+
+  #done(call: number, last: Answer | null): void {
+    if (call !== this.#call) return;
+    const job = this.#takeJob();
+    if (job === null) return;
+    if (last !== null) answer(job.delivery, last);
+    this.state = 'idle';
+    this.#events.idle(this);
+    job.resolve();
+  }
+
+  #timeOut(limitMs: number): void {
+    const job = this.#takeJob();
+    if (job === null) return;
+    const message = `Task "${job.facts.name}" was killed after ${limitMs} ms, expected less (timeLimitMs)`;
+    this.#endJob(job, 'TIME_LIMIT_EXCEEDED', new LovageError('TIME_LIMIT_EXCEEDED', message, { details: { limitMs } }));
+  }
+
+  /** The task has failed for good, and only the child's end stops it. */
+  #endJob(job: Job, code: ErrorCode, error: LovageError): void {
+    if (job.facts.ack === 'late') giveUp(job.delivery, job.facts, code, error);
+    this.state = 'stopping';
+    this.#host.kill();
+    job.resolve();
+  }
+
+  /** The broker has taken the task back, or the connection is lost. */
+  #listen(signal: AbortSignal): void {
+    const aborted = (): void => {
+      const reason: unknown = signal.reason;
+      if (reason instanceof LovageError) this.abort(reason);
+    };
+    if (signal.aborted) return aborted();
+    signal.addEventListener('abort', aborted, { once: true });
+    this.#unlisten = () => signal.removeEventListener('abort', aborted);
+  }
+
+  #takeJob(): Job | null {
+    const job = this.#job;
+    this.#job = null;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#unlisten?.();
+    this.#unlisten = null;
+    return job;
+  }
+
+  #ended(how: string): void {
+    const wasWanted = this.state === 'stopping';
+    this.state = 'ended';
+    this.#events.ended(this, this.#takeJob(), how, wasWanted);
+  }
+}
+
+function answer(delivery: Delivery, given: Answer): void {
+  if (given.verb === 'ack') return say(delivery.ack());
+  if (given.verb === 'complete') {
+    const { body, contentType, ttlMs } = given;
+    return say(delivery.complete(body, { contentType, ttlMs }));
+  }
+  const { requeue, delayMs, reason } = given;
+  say(delivery.nack({ requeue, delayMs, reason }));
+}

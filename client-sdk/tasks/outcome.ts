@@ -1,0 +1,45 @@
+/** What is said to the broker of a task that has failed for good, wherever it ran. */
+import { type ErrorCode, LIMITS } from '@lovage/protocol';
+import type { Delivery } from '../delivery.js';
+import { textOf } from '../errors.js';
+import { encodeFailure, FAILURE_TYPE } from './failure.js';
+import type { TaskFacts } from './task-facts.js';
+
+/** What a task needs of its delivery: of one that is in this thread, or of one that a child answers through its parent. */
+export type TaskDelivery = Pick<
+  Delivery,
+  'id' | 'queue' | 'priority' | 'attempt' | 'headers' | 'contentType' | 'body' | 'signal' | 'ack' | 'nack' | 'complete'
+>;
+
+/** Keeps the error, as the result or by the queue that takes what is given up, or forgets the task: as it was declared. */
+export function giveUp(
+  delivery: TaskDelivery,
+  facts: Pick<TaskFacts, 'result' | 'resultTtlMs' | 'ackOnFailure' | 'ackOnTimeout'>,
+  code: ErrorCode,
+  error: unknown,
+): void {
+  const isAcked = code === 'TIME_LIMIT_EXCEEDED' ? facts.ackOnTimeout : facts.ackOnFailure;
+  if (!isAcked) return say(delivery.nack({ requeue: false, reason: reasonOf(error) }));
+  if (facts.result === 'none') return say(delivery.ack());
+  keepFailure(delivery, facts, code, error);
+}
+
+/** The error is the task's result. */
+export function keepFailure(
+  delivery: TaskDelivery,
+  { resultTtlMs }: Pick<TaskFacts, 'resultTtlMs'>,
+  code: ErrorCode,
+  error: unknown,
+): void {
+  const body = encodeFailure(code, error, delivery.attempt);
+  say(delivery.complete(body, { contentType: FAILURE_TYPE, ttlMs: resultTtlMs ?? undefined }));
+}
+
+export function reasonOf(error: unknown): string {
+  return textOf(error).slice(0, LIMITS.reasonLengthMax);
+}
+
+/** An answer that is refused belongs to an attempt that the broker has taken back: another one is or was made. */
+export function say(answer: Promise<void>): void {
+  answer.catch(() => undefined);
+}
