@@ -110,7 +110,11 @@ export class Attempt {
       return say(this.#delivery.nack({ delayMs: delayMs ?? waitMs(retry, this.#delivery.attempt), reason }));
     }
     if (error instanceof Final) this.#giveUp(error.code, error.cause);
-    else this.#giveUp(this.context.abortError === null ? 'TASK_FAILED' : 'TIME_LIMIT_EXCEEDED', cause);
+    else
+      this.#giveUp(
+        this.context.abortError?.code === 'TIME_LIMIT_EXCEEDED' ? 'TIME_LIMIT_EXCEEDED' : 'TASK_FAILED',
+        cause,
+      );
   }
 
   #isWorthRetry(error: unknown, cause: unknown, { on }: ParsedRetry): boolean {

@@ -165,7 +165,7 @@ export class ChildPool implements Pool {
     this.#free(slot);
     // It may be the replacement of one that idles.
     this.#thin();
-    this.#started?.resolve();
+    if ([...this.#slots].every(({ wasReady }) => wasReady)) this.#started?.resolve();
   }
 
   #failed(slot: ChildSlot, text: string): void {
@@ -198,7 +198,9 @@ export class ChildPool implements Pool {
     return maxTasksPerChild !== null && tasks >= maxTasksPerChild;
   }
 
-  #isDue({ memoryBytes, startedMs }: ChildSlot): boolean {
+  /** One that has run nothing yet stays: replacing it would never end where loading takes longer than the bound. */
+  #isDue({ tasks, memoryBytes, startedMs }: ChildSlot): boolean {
+    if (tasks === 0) return false;
     const { maxMemoryPerChildMb, maxChildAgeMs } = this.#options.recycling;
     if (maxMemoryPerChildMb !== null && memoryBytes > maxMemoryPerChildMb * 1_048_576) return true;
     return maxChildAgeMs !== null && performance.now() - startedMs > maxChildAgeMs;

@@ -4,18 +4,18 @@
  *     start ──► modules are loaded ──► ready ──► run ──► done ──► run ──► ... ──► stop
  */
 import { parentPort } from 'node:worker_threads';
-import { LovageError } from '@lovage/protocol';
+import { isErrorCode, LovageError } from '@lovage/protocol';
 import { textOf } from '../errors.js';
 import type { TaskApp } from './app.js';
 import { Attempt } from './attempt.js';
-import type { ChildRun, ChildStart, FromChild, ToChild } from './child-messages.js';
+import type { ChildAbort, ChildRun, ChildStart, FromChild, ToChild } from './child-messages.js';
 import { setChildRegistry } from './child-registry.js';
 import { RemoteDelivery } from './remote-delivery.js';
 import type { Task } from './task.js';
 import { factsOf } from './task-facts.js';
 
 const apps: TaskApp[] = [];
-const running = new Map<number, RemoteDelivery>();
+const running = new Map<number, Attempt>();
 let start: ChildStart | null = null;
 
 function post(message: FromChild): void {
@@ -53,14 +53,20 @@ async function run(message: ChildRun): Promise<void> {
   if (task === null || start === null)
     throw new LovageError('INTERNAL_ERROR', `No task "${message.name}" in the child`);
   const delivery = new RemoteDelivery(message);
-  running.set(call, delivery);
-  const done = new Attempt(task.app, task, delivery, start.bodyBytesMax).run();
+  const attempt = new Attempt(task.app, task, delivery, start.bodyBytesMax);
+  running.set(call, attempt);
+  const done = attempt.run();
   // What is said before the function is done: that of ack mode early.
   const early = delivery.takeAnswer();
   if (early !== null) post({ type: 'answer', call, answer: early });
   await done;
   running.delete(call);
   post({ type: 'done', call, answer: delivery.takeAnswer(), memoryBytes: memoryBytes(start.memory) });
+}
+
+function abort({ call, code, message, details }: ChildAbort): void {
+  const known = isErrorCode(code) ? code : 'SUPERSEDED';
+  running.get(call)?.context.abort(new LovageError(known, message, { details }));
 }
 
 function find(name: string): Task<never[], unknown> | null {
@@ -92,7 +98,7 @@ function receive(message: ToChild): void {
     case 'run':
       return void run(message);
     case 'abort':
-      return running.get(message.call)?.abort(message);
+      return abort(message);
     case 'stop':
       return void stop();
   }

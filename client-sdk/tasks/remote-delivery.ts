@@ -1,12 +1,13 @@
 /** A delivery as a child sees it: what is said of it goes through the parent, which holds the connection. */
-import { LovageError } from '@lovage/protocol';
 import type { CompleteOptions, NackOptions } from '../delivery.js';
-import type { Answer, ChildAbort, ChildRun } from './child-messages.js';
+import type { Answer, ChildRun } from './child-messages.js';
 import type { TaskDelivery } from './outcome.js';
+
+/** What the broker tells of a delivery, the parent tells its task. */
+const NEVER = new AbortController().signal;
 
 export class RemoteDelivery implements TaskDelivery {
   readonly #run: ChildRun;
-  readonly #controller = new AbortController();
   #answer: Answer | null = null;
 
   constructor(run: ChildRun) {
@@ -42,7 +43,7 @@ export class RemoteDelivery implements TaskDelivery {
   }
 
   get signal(): AbortSignal {
-    return this.#controller.signal;
+    return NEVER;
   }
 
   /** What was said and has not been taken yet. */
@@ -50,10 +51,6 @@ export class RemoteDelivery implements TaskDelivery {
     const answer = this.#answer;
     this.#answer = null;
     return answer;
-  }
-
-  abort({ code, message, details }: ChildAbort): void {
-    this.#controller.abort(new LovageError(code as LovageError['code'], message, { details }));
   }
 
   ack(): Promise<void> {

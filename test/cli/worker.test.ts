@@ -1,7 +1,9 @@
 /** `lovage worker` with modules of its user, against a real broker. */
-import { writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { BrokerProcess } from '../support/broker-process.js';
 import { tempDirectory } from '../support/temp-directory.js';
@@ -56,4 +58,81 @@ test.each([
   const { code, error } = await command(['worker', moduleOf(text)], { variables: { LOVAGE_URL: broker.url } });
   expect(code).toBe(1);
   expect(error).toMatch(expected);
+});
+
+/** Ends when it is told to, and says in which attempt it runs. */
+const WAITING = `
+  const app = new TaskApp();
+  export const wait = app.task('wait', async (ctx, ms) => {
+    console.error('attempt ' + ctx.attempt);
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    return ctx.attempt;
+  });`;
+
+async function startedWorker(broker: BrokerProcess, path: string, flags: readonly string[]): Promise<Running> {
+  const worker = new Running(['worker', path, '--json', ...flags], { LOVAGE_URL: broker.url });
+  await worker.until(({ lines }) => lines.length > 0, 'the ready line');
+  return worker;
+}
+
+test.each(['async', 'processes'])(
+  'a task whose worker is killed with kill -9 begins again elsewhere (%s)',
+  async (pool) => {
+    const broker = await BrokerProcess.start({ flags: ['--grace-ms', '200'] });
+    const path = moduleOf(WAITING);
+    const first = await startedWorker(broker, path, ['--pool', pool, '--concurrency', '1']);
+    const app = appOf(broker, 'default');
+    const wait = app.task('wait', (_: unknown, ms: number) => ms);
+    const handle = await wait.send(1_500);
+    while ((await handle.state()).state !== 'started');
+    first.child.kill('SIGKILL');
+    await startedWorker(broker, path, ['--pool', pool, '--concurrency', '1']);
+    expect(await handle.result()).toBe(2);
+  },
+);
+
+test.each(['async', 'processes'])('a second signal gives back what runs (%s)', async (pool) => {
+  const broker = await BrokerProcess.start();
+  const worker = await startedWorker(broker, moduleOf(WAITING), ['--pool', pool, '--concurrency', '1']);
+  const app = appOf(broker, 'default');
+  const handle = await app.task('wait', (_: unknown, ms: number) => ms).send(60_000);
+  while ((await handle.state()).state !== 'started');
+  worker.child.kill('SIGTERM');
+  worker.child.kill('SIGTERM');
+  expect(await worker.ended()).toMatchObject({ code: 0 });
+  expect(await handle.state()).toMatchObject({ state: 'queued', attempts: 1 });
+});
+
+test('SIGHUP loads the code anew in processes', async () => {
+  const broker = await BrokerProcess.start();
+  const path = moduleOf('export const app = new TaskApp(); app.task("version", () => 1);');
+  const worker = await startedWorker(broker, path, ['--pool', 'processes', '--autoscale', '2,1']);
+  const app = appOf(broker, 'default');
+  const version = app.task('version', () => 0);
+  expect(await (await version.send()).result()).toBe(1);
+  writeFileSync(path, readFileSync(path, 'utf8').replace('() => 1', '() => 2'));
+  worker.child.kill('SIGHUP');
+  while ((await (await version.send()).result()) !== 2);
+});
+
+test('a file that declares its tasks and starts its worker itself is loaded by the children, up to there', async () => {
+  const broker = await BrokerProcess.start();
+  const path = moduleOf(`
+    const app = new TaskApp({ url: ${JSON.stringify(broker.url)} });
+    const where = app.task('where', () => process.pid);
+    await app.worker({ pool: 'processes', concurrency: 1 }).start();
+    const handle = await where.send();
+    console.log(JSON.stringify([handle.id, process.pid, await handle.result()]));
+    await app.close();
+  `);
+  const { stdout } = await promisify(execFile)(process.execPath, [path]);
+  const [id, parent, child] = JSON.parse(stdout) as number[];
+  expect(id).toBe(1);
+  expect(child).not.toBe(parent);
+});
+
+test.each(['3', '1,2', '2,x', '0,0'])('--autoscale %s is wrong usage', async (value) => {
+  const { code, error } = await command(['worker', 'any.js', '--autoscale', value]);
+  expect(code).toBe(2);
+  expect(error).toContain('the larger one first');
 });

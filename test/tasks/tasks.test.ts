@@ -282,7 +282,7 @@ describe('bad input', () => {
       expect(codeOf(() => app.task('x', fn, { [field]: value }))).toEqual(['INVALID_ARGUMENT', field]);
     expect(codeOf(() => app.task('x', fn, { retry: { factor: 0 } }))).toEqual(['INVALID_ARGUMENT', 'retry.factor']);
     expect(codeOf(() => app.task('x', fn, { ack: 'early', result: 'keep' }))).toEqual(['INVALID_ARGUMENT', 'result']);
-    expect(codeOf(() => app.worker({ pool: 'threads' as never }))).toEqual(['INVALID_ARGUMENT', 'pool']);
+    expect(codeOf(() => app.worker({ pool: 'fibers' as never }))).toEqual(['INVALID_ARGUMENT', 'pool']);
     expect(codeOf(() => app.worker({ pool: 'solo', concurrency: 2 }))).toEqual(['INVALID_ARGUMENT', 'concurrency']);
     expect(codeOf(() => new TaskApp({ codec: 'xml' as never }))).toEqual(['INVALID_ARGUMENT', 'codec']);
     app.task('hard', fn, { timeLimitMs: 5 });

@@ -333,7 +333,6 @@ const COMMAND: Readonly<Record<By<'command'>, () => Promise<Finished>>> = {
     const { port } = server.address() as { port: number };
     return await runCommand(['start', '--port', `${port}`, '--data-dir', tempDirectory(), '--json']);
   },
-  MODULE_FAILED: () => runCommand(['worker', 'there-is-no-such-file.js', '--json']),
 };
 
 /** INVALID_SETTING is wrong usage; the others are failures. */
@@ -343,7 +342,6 @@ const EXIT_CODES: Readonly<Record<By<'command'>, number>> = {
   JOURNAL_MISSING: 1,
   JOURNAL_DAMAGED: 1,
   ADDRESS_IN_USE: 1,
-  MODULE_FAILED: 1,
 };
 
 const CODES = Object.keys(ERRORS) as ErrorCode[];
@@ -358,6 +356,7 @@ describe('every error that the broker raises', () => {
       'CONNECTION_LOST',
       'CONNECT_FAILED',
       'DEAD_LETTERED',
+      'MODULE_FAILED',
       'PUBLISH_BUFFER_FULL',
       'PUBLISH_TIMEOUT',
       'REQUEST_TIMEOUT',
@@ -365,6 +364,7 @@ describe('every error that the broker raises', () => {
       'RESULT_NOT_FOUND',
       'RESULT_TIMEOUT',
       'RESULT_TOO_LARGE',
+      'TASK_CRASHED',
       'TASK_EXISTS',
       'TASK_FAILED',
       'TIME_LIMIT_EXCEEDED',
