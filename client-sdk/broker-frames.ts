@@ -53,6 +53,11 @@ const HANDLERS: Readonly<Record<Exclude<ServerOp, 'WELCOME' | 'DELIVER' | 'RESUL
     const tags = tagSet(pairs);
     for (const consumer of consumers.values()) consumer.recall(tags);
   },
+  REVOKED: ({ consumers }, [, pairs, terminate]) => {
+    const tags = tagSet(pairs);
+    const error = new LovageError('REVOKED', undefined, { details: { terminate: terminate === true } });
+    for (const consumer of consumers.values()) consumer.revoked(tags, error);
+  },
   REPLY: ({ requests }, [, request, result]) => requests.replied(whole(request), result),
   ERROR: failed,
   FLOW: (targets, [, isBlocked, reason, retryAfterMs]) =>

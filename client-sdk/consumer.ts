@@ -213,6 +213,12 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     }
   }
 
+  /** REVOKED: the broker has taken these back for good, also from their handlers. */
+  revoked(tags: TagSet, error: LovageError): void {
+    for (const delivery of this.#waiting.remove(({ tag }) => tags.has(tag))) delivery.state = DELIVERY_STATE.LOST;
+    this.#loseStarted(tags, error);
+  }
+
   settleByHand(delivery: ActiveDelivery, nack: ParsedNack | null): Promise<void> {
     if (delivery.state === DELIVERY_STATE.DETACHED) return Promise.resolve();
     if (delivery.state !== DELIVERY_STATE.STARTED) return rejection(refusal(delivery));
@@ -258,6 +264,10 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
 
   /** REFUSED: these deliveries were started in vain. */
   refused(tags: TagSet, error: LovageError): void {
+    this.#loseStarted(tags, error);
+  }
+
+  #loseStarted(tags: TagSet, error: LovageError): void {
     for (let delivery = this.#started; delivery !== null; ) {
       const { next } = delivery;
       if (tags.has(delivery.wire.tag)) this.#lose(delivery, error);

@@ -63,14 +63,14 @@ export interface Delivery {
   /** The bytes that were published: a view of the frame they came in. Copy them (`slice`) to keep a small body of a large frame. */
   readonly body: Uint8Array;
   /**
-   * Aborts when going on is in vain, with a LovageError as its reason: SUPERSEDED (the broker took the message back), CONNECTION_LOST or
-   * CLIENT_CLOSED (the client gave up).
+   * Aborts when going on is in vain, with a LovageError as its reason: REVOKED (somebody has revoked the message; `details.terminate` says whether its work is
+   * to be ended by force), SUPERSEDED (the broker took the message back), CONNECTION_LOST or CLIENT_CLOSED (the client gave up).
    */
   readonly signal: AbortSignal;
   /** The body by content type: `text/...` a string, `application/msgpack` the value, anything else the bytes. Throws BAD_FRAME. */
   value(): unknown;
   /**
-   * Settles the delivery. Resolves when that is on the broker's disk; rejects with ALREADY_SETTLED, SUPERSEDED, UNKNOWN_TAG, CONNECTION_LOST or
+   * Settles the delivery. Resolves when that is on the broker's disk; rejects with ALREADY_SETTLED, REVOKED, SUPERSEDED, UNKNOWN_TAG, CONNECTION_LOST or
    * CLIENT_CLOSED. A rejection that nobody awaits does no harm.
    */
   ack(): Promise<void>;

@@ -30,7 +30,7 @@ export type { Consumer, Handler } from './consumer.js';
 export type { CompleteOptions, Delivery, NackOptions } from './delivery.js';
 export type { DeclaredExchange, ExchangeBinding, ExchangeOptions, Exchanges } from './exchanges.js';
 export type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from './message.js';
-export type { ActOptions, ForceOptions, MessageChanges, Messages, PageOptions } from './messages.js';
+export type { ActOptions, ForceOptions, MessageChanges, Messages, PageOptions, RevokeOptions } from './messages.js';
 export type { Namespaces } from './namespaces.js';
 export type { ConnectOptions, ConsumeOptions } from './options.js';
 export type { DeclaredQueue, Queues } from './queues.js';

@@ -2,6 +2,7 @@
 import {
   assertName,
   CLIENT_OPS,
+  FAILURE_TYPE,
   LIMITS,
   type MessageFilter,
   type MessageInfo,
@@ -9,6 +10,7 @@ import {
   type MessagePage,
   type MessageSelection,
   type PeekedMessage,
+  revokedFailure,
 } from '@lovage/protocol';
 import { invalidArgument } from './errors.js';
 import { flag, whole } from './options.js';
@@ -29,6 +31,11 @@ export interface ActOptions {
 /** `force`: also what a handler has started; its answer is refused with SUPERSEDED. */
 export interface ForceOptions extends ActOptions {
   readonly force?: boolean | undefined;
+}
+
+/** `terminate`: whoever works on one is told to end that by force (`details.terminate` of its signal's reason). */
+export interface RevokeOptions extends ActOptions {
+  readonly terminate?: boolean | undefined;
 }
 
 /** What has become of the selected messages. `skipped` tells how many were left as they are, by why. */
@@ -110,6 +117,24 @@ export class Messages {
     return this.#act('redrive', CLIENT_OPS.MESSAGE_REDRIVE, queue, selection, options);
   }
 
+  /**
+   * Completes them with a result that says REVOKED, whatever they do: what waits is gone from its queue, what a consumer has is taken from it and its `signal` aborts. With
+   * `queue` null the messages of `ids`, wherever they are. What is done already counts as MESSAGE_NOT_FOUND.
+   */
+  revoke(
+    queue: string | null,
+    selection: MessageSelection,
+    { terminate, dryRun }: RevokeOptions = {},
+  ): Promise<MessageChanges> {
+    const options = {
+      dryRun,
+      terminate: flag('terminate', terminate),
+      contentType: FAILURE_TYPE,
+      body: revokedFailure(),
+    };
+    return this.#act('revoke', CLIENT_OPS.MESSAGE_REVOKE, queue, selection, options);
+  }
+
   async #page<T extends MessageInfo>(
     verb: string,
     op: number,
@@ -140,11 +165,17 @@ export class Messages {
   async #act(
     verb: string,
     op: number,
-    queue: string,
+    queue: string | null,
     selection: MessageSelection,
-    options: ForceOptions & { readonly to?: string; readonly priority?: number },
+    options: ForceOptions & {
+      readonly to?: string;
+      readonly priority?: number;
+      readonly terminate?: boolean;
+      readonly contentType?: string;
+      readonly body?: Uint8Array;
+    },
   ): Promise<MessageChanges> {
-    assertName(queue, 'queue');
+    if (queue !== null) assertName(queue, 'queue');
     if (typeof selection !== 'object' || selection === null)
       throw invalidArgument('selection', selection, 'ids or a filter');
     // Not everything, because a variable was empty.
@@ -155,12 +186,8 @@ export class Messages {
     let next: number | null = 0;
     do {
       const fields: unknown[] = [queue, selection, next, given];
-      const step = (await this.#requests.send(
-        `${verb} messages of queue "${queue}"`,
-        op,
-        fields,
-        false,
-      )) as MessageOutcome;
+      const what = queue === null ? `${verb} messages` : `${verb} messages of queue "${queue}"`;
+      const step = (await this.#requests.send(what, op, fields, false)) as MessageOutcome;
       sum.matched += step.matched;
       sum.changed += step.changed;
       for (const [why, count] of Object.entries(step.skipped)) sum.skipped[why] = (sum.skipped[why] ?? 0) + count;

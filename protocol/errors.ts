@@ -93,6 +93,7 @@ export const ERRORS = {
   DEAD_LETTERED: { by: 'client', close: null, text: 'the queue has given the message up' },
   TASK_FAILED: { by: 'client', close: null, text: 'the task threw an error' },
   TASK_CRASHED: { by: 'client', close: null, text: 'the thread or process that ran the task has died' },
+  REVOKED: { by: 'client', close: null, text: 'the message was revoked' },
   TASK_EXISTS: { by: 'client', close: null, text: 'the app has a task of this name already' },
   MODULE_FAILED: { by: 'client', close: null, text: 'the module with the tasks cannot be used' },
   TIME_LIMIT_EXCEEDED: { by: 'client', close: null, text: 'the task took longer than it may' },

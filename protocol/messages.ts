@@ -1,5 +1,6 @@
 /** Messages by their ids: which of a queue's are meant, what is told of one, and what has become of those that were to be changed. */
 import type { DeadLetter, DeadLetterReason } from './dead-letters.js';
+import type { HeaderValue } from './exchanges.js';
 
 export const MESSAGE_STATES = ['ready', 'delayed', 'leased', 'started'] as const;
 /** `ready` and `delayed` wait; `leased` are with a consumer that has not started them, `started` with a handler. */
@@ -18,6 +19,8 @@ export interface MessageFilter {
   readonly reason?: DeadLetterReason | undefined;
   /** Dead letters that came from this queue last. */
   readonly from?: string | undefined;
+  /** Headers that it has, each with just this value: at most 32 of text (at most 255 bytes), numbers and booleans. */
+  readonly headers?: Readonly<Record<string, HeaderValue>> | undefined;
 }
 
 /** 1-1,000 ids, or a filter. */

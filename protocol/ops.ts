@@ -46,6 +46,7 @@ export const CLIENT_OPS = {
   RESULT_WATCH: 39,
   RESULT_UNWATCH: 40,
   MESSAGE_STATE: 41,
+  MESSAGE_REVOKE: 42,
 } as const;
 
 export const SERVER_OPS = {
@@ -63,6 +64,7 @@ export const SERVER_OPS = {
   CONSUMER_CANCELLED: 75,
   FLOW: 76,
   RESULT: 77,
+  REVOKED: 78,
 } as const;
 
 export type ClientOp = keyof typeof CLIENT_OPS;

@@ -8,6 +8,7 @@ import { childRegistry } from './child-registry.js';
 import { JSON_CODEC, MSGPACK, type TaskCodec } from './codec.js';
 import { declaringFile } from './declaring-file.js';
 import { TaskHandle } from './handle.js';
+import { filterOf, type RevokeSelection } from './revoke.js';
 import { Task, type TaskFunction } from './task.js';
 import { parseTaskOptions, type TaskOptions } from './task-options.js';
 import { type StopOptions, Worker } from './worker.js';
@@ -90,6 +91,18 @@ export class TaskApp {
   handle<Result = unknown>(id: number): TaskHandle<Result> {
     if (!Number.isSafeInteger(id) || id < 1) throw invalidArgument('id', id, 'a whole number from 1');
     return new TaskHandle<Result>(this, id);
+  }
+
+  /**
+   * Revokes tasks of one queue, by the name of the task and by headers; returns how many were, or would be with `dryRun`. As `handle.revoke` for each of them. The broker goes
+   * through the queue in steps, each on disk before the next: what is cut off in the middle has done a part. Rejects QUEUE_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, INVALID_NAME.
+   */
+  async revoke(selection: RevokeSelection): Promise<number> {
+    const { queue, filter } = filterOf(selection, (name) => this.#tasks.get(name)?.queue ?? this.#route(name));
+    const { terminate, dryRun } = selection;
+    const client = await this.client();
+    const { changed } = await client.messages.revoke(queue, filter, { terminate, dryRun });
+    return changed;
   }
 
   /** One that runs the app's tasks when it is started. Throws INVALID_ARGUMENT or INVALID_NAME. */

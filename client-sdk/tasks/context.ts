@@ -22,8 +22,8 @@ export interface TaskContext {
   /** What the sender gave. */
   readonly headers: Readonly<Record<string, unknown>>;
   /**
-   * Aborts when going on is in vain, with a LovageError as its reason: TIME_LIMIT_EXCEEDED, SUPERSEDED (the broker took the task back), CONNECTION_LOST, CLIENT_CLOSED
-   * (the worker stops).
+   * Aborts when going on is in vain, with a LovageError as its reason: TIME_LIMIT_EXCEEDED, REVOKED (`details.terminate`), SUPERSEDED (the broker took the task back),
+   * CONNECTION_LOST, CLIENT_CLOSED (the worker stops).
    */
   readonly signal: AbortSignal;
   readonly app: TaskApp;

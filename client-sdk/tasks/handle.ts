@@ -1,15 +1,16 @@
 /** A task that was sent: what has become of it, and what came of it. */
-import { LovageError, RESULTS_QUEUE } from '@lovage/protocol';
+import { LovageError, type MessageWhereabouts, RESULTS_QUEUE } from '@lovage/protocol';
+import type { RevokeOptions } from '../messages.js';
 import type { WaitOptions } from '../results.js';
 import type { TaskApp } from './app.js';
 import { decodePayload } from './codec.js';
-import { decodeFailure, FAILURE_TYPE } from './failure.js';
+import { decodeFailure, FAILURE_TYPE, failureCode } from './failure.js';
 
 export type ResultOptions = WaitOptions;
 
 /**
  * `queued` waits for a worker, `delayed` for its time, `retrying` for its next attempt; `leased` is with a worker and has not begun, `started` has. `dead`: its queue has given it up
- * and keeps it. `unknown`: it never was, it kept no result, or the result has been let go.
+ * and another one keeps it. `unknown`: it never was, it kept no result, or the result has been let go.
  */
 export type TaskState =
   | 'queued'
@@ -19,6 +20,7 @@ export type TaskState =
   | 'started'
   | 'succeeded'
   | 'failed'
+  | 'revoked'
   | 'dead'
   | 'unknown';
 
@@ -49,7 +51,7 @@ export class TaskHandle<Result = unknown> {
 
   /**
    * What the function has returned; pushed by the broker when it is there. Throws TASK_FAILED (`cause` is its error), TIME_LIMIT_EXCEEDED, RESULT_TOO_LARGE,
-   * RESULT_NOT_ENCODABLE, INVALID_ARGUMENT (the arguments did not fit the schema) when it has failed for good; DEAD_LETTERED when its queue has given it up;
+   * RESULT_NOT_ENCODABLE, INVALID_ARGUMENT (the arguments did not fit the schema) when it has failed for good; REVOKED; DEAD_LETTERED when its queue has given it up;
    * RESULT_NOT_FOUND when it kept none or there is none any more; RESULT_TIMEOUT.
    */
   async result(options?: ResultOptions): Promise<Result> {
@@ -59,27 +61,53 @@ export class TaskHandle<Result = unknown> {
     return decodePayload(this.#app.codec, contentType, body) as Result;
   }
 
+  /**
+   * Takes the task back for good, whatever it does: one that waits is not run any more, the function of one that runs has its `ctx.signal` aborted with REVOKED, and whatever
+   * it returns or throws is not heard. Its result is REVOKED from now on, also after a restart of the broker. With `terminate` a pool that can ends the work by force.
+   * `revoked` is false for one that is done already, or not there. Rejects FORBIDDEN.
+   */
+  async revoke({ terminate }: Pick<RevokeOptions, 'terminate'> = {}): Promise<{ readonly revoked: boolean }> {
+    const client = await this.#app.client();
+    try {
+      await client.messages.revoke(null, { ids: [this.id] }, { terminate });
+      return { revoked: true };
+    } catch (error) {
+      if (error instanceof LovageError && error.code === 'MESSAGE_NOT_FOUND') return { revoked: false };
+      throw error;
+    }
+  }
+
   async state(): Promise<TaskStatus> {
     const client = await this.#app.client();
     const [found] = await client.results.whereabouts([this.id]);
     if (found === null || found === undefined) return UNKNOWN;
-    const { attempts, dueAt, state } = found;
-    if (found.queue === RESULTS_QUEUE) return await this.#finished(attempts);
-    if (found.deadLetters.length > 0) return { state: 'dead', attempts, queue: found.queue, dueAt: null };
-    const { queue } = found;
-    if (state === 'delayed') return { state: attempts > 0 ? 'retrying' : 'delayed', attempts, queue, dueAt };
-    return { state: state === 'ready' ? 'queued' : state, attempts, queue, dueAt: null };
+    const { attempts, dueAt, queue } = found;
+    if (queue === RESULTS_QUEUE) return await this.#finished(attempts);
+    return { state: waitingOr(found), attempts, queue, dueAt };
   }
 
   async #finished(attempts: number): Promise<TaskStatus> {
     const client = await this.#app.client();
     try {
-      const { contentType } = await client.results.wait(this.id);
-      return { state: contentType === FAILURE_TYPE ? 'failed' : 'succeeded', attempts, queue: null, dueAt: null };
+      const { contentType, body } = await client.results.wait(this.id);
+      return { state: outcomeOf(contentType, body), attempts, queue: null, dueAt: null };
     } catch (error) {
       // It has expired between the two questions.
       if (error instanceof LovageError && error.code === 'RESULT_NOT_FOUND') return UNKNOWN;
       throw error;
     }
   }
+}
+
+/** State of a task that is not done. */
+function waitingOr({ state, attempts, deadLetters }: MessageWhereabouts): TaskState {
+  if (state === 'leased' || state === 'started') return state;
+  if (deadLetters.length > 0) return 'dead';
+  if (attempts > 0) return 'retrying';
+  return state === 'ready' ? 'queued' : 'delayed';
+}
+
+function outcomeOf(contentType: string | null, body: Uint8Array): TaskState {
+  if (contentType !== FAILURE_TYPE) return 'succeeded';
+  return failureCode(body) === 'REVOKED' ? 'revoked' : 'failed';
 }

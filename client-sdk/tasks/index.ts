@@ -5,6 +5,7 @@ export type { TaskCodec } from './codec.js';
 export type { RetryOptions, TaskContext } from './context.js';
 export type { ResultOptions, TaskHandle, TaskState, TaskStatus } from './handle.js';
 export type { PoolKind } from './pool.js';
+export type { RevokeSelection } from './revoke.js';
 export type { ArgumentSchema } from './schema.js';
 export type { BoundTask, SendOptions, Task, TaskFunction } from './task.js';
 export type { ResultMode, RetryPolicy, TaskOptions } from './task-options.js';

@@ -138,6 +138,8 @@ export class Broker implements BatchOwner {
       this.engine.refusePublishes(this.flow.refusal() ?? (hasRoom ? null : 'DISK_FULL'));
     }
     if (command.type === 'complete') this.engine.refuseResults(!this.#journal.hasRoom(command.batch.bytes.length));
+    if (command.type === 'message-act' && command.act === 'revoke')
+      this.engine.refuseResults(!this.#journal.hasRoom(command.result.bytes.length));
     this.engine.apply(command, this.#clock.wallMs(), this.#router);
     if (!this.#isCommitting && this.#journal.stagedBytes >= EARLY_BATCH_BYTES) this.#commitDone = this.#commit();
     this.#askTurn();
@@ -253,6 +255,11 @@ export class Broker implements BatchOwner {
 
   queueExists(namespace: string, name: string): boolean {
     return this.engine.state.queue(namespace, name) !== null;
+  }
+
+  /** Name of the queue that a message is in and not done yet; null if there is none. */
+  queueOf(namespace: string, id: number): string | null {
+    return this.engine.queueOf(namespace, id);
   }
 
   /** Who is told that a token was revoked, or that the first one was made; in the middle of a command. */

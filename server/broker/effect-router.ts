@@ -27,7 +27,7 @@ import type { CompleteRecord, JournalRecord, MoveRecord, PublishRecord } from '.
 import type { EngineState } from '../engine/state.js';
 import type { Journal, SyncClass } from '../journal/journal.js';
 import type { Bucket, Outlet } from './outlet.js';
-import { peekedContents } from './peeked-contents.js';
+import { headersIn, peekedContents } from './peeked-contents.js';
 import { encodeCompleteHead, encodeMoveHead, encodePublishHead, encodeRecord, RECORD_TYPES } from './record-codec.js';
 
 const DURABILITY_OF: Record<SyncClass, number> = {
@@ -38,6 +38,8 @@ const DURABILITY_OF: Record<SyncClass, number> = {
 };
 /** Bytes of a payload that a peek reads: content type and headers of the usual bound, and the beginning of the body. */
 const PEEK_BYTES = 2 * LIMITS.headerBytesMax + LIMITS.peekBodyMax;
+/** Bytes of a payload that are read for its headers first. */
+const HEADER_BYTES = 512;
 const MEMORY = DURABILITY.indexOf('memory');
 /** A message with one of these was out before, or in another queue. */
 const BEEN_ELSEWHERE = FLAG.REDELIVERED | FLAG.TRANSFERRED;
@@ -206,6 +208,19 @@ export class EffectRouter implements EffectSink {
 
   recall(session: number, tag: number): void {
     this.#bucket(session)?.recalls.add(tag);
+  }
+
+  callOff(session: number, tag: number, terminate: boolean): void {
+    const bucket = this.#bucket(session);
+    (terminate ? bucket?.terminated : bucket?.calledOff)?.add(tag);
+  }
+
+  headersOf(slot: number): Uint8Array | null {
+    const length = this.#state.table.length[slot]!;
+    for (let bytes = HEADER_BYTES; ; bytes *= 16) {
+      const headers = headersIn(this.#payload(slot, Math.min(length, bytes)), length);
+      if (headers !== undefined) return headers;
+    }
   }
 
   reply(session: number, request: number, result: unknown): void {

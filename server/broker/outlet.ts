@@ -6,7 +6,7 @@ import { FrameWriter, RESULT_STATUS, SERVER_OPS, TagRanges } from '@lovage/proto
 const RESULTS_PER_FRAME = 10_000;
 const RESULT_BYTES = 128 * 1024;
 
-/** Effects that become visible together. Frames go first, then confirms, settlements, deliveries, and recalls of deliveries. */
+/** Effects that become visible together. Frames go first, then confirms, settlements, deliveries, and what takes deliveries back. */
 export class Bucket {
   /** Answers that are encoded already, in order. */
   readonly frames: Uint8Array[] = [];
@@ -28,6 +28,9 @@ export class Bucket {
   /** One of the deliveries is of a message that came back: fresh ones behind it must not leave before it does. */
   hasReturned = false;
   readonly recalls = new TagRanges();
+  /** Deliveries of what was revoked, and of those whose handlers are to be ended by force. */
+  readonly calledOff = new TagRanges();
+  readonly terminated = new TagRanges();
 
   answer(frame: Uint8Array): void {
     this.frames.push(frame);
@@ -103,6 +106,8 @@ export class Bucket {
     this.payloadBytes = 0;
     this.hasReturned = false;
     this.recalls.clear();
+    this.calledOff.clear();
+    this.terminated.clear();
   }
 }
 

@@ -4,6 +4,21 @@ import { decodeValue, FrameReader, LIMITS, type MessageInfo, type PeekedMessage 
 /** Bytes of the length in a MessagePack head of bytes or text, by its first byte; short texts have it in that byte. */
 const LENGTH_BYTES: Readonly<Record<number, number>> = { 196: 1, 197: 2, 198: 4, 217: 1, 218: 2, 219: 4 };
 
+/** The headers, as MessagePack; null if there are none, undefined if they do not end in `bytes`. `length`: bytes of the whole payload. */
+export function headersIn(bytes: Uint8Array, length: number): Uint8Array | null | undefined {
+  const reader = new FrameReader().open(bytes);
+  try {
+    reader.skip('content type');
+    const start = reader.position;
+    if (reader.nil()) return null;
+    reader.skip('headers');
+    return bytes.subarray(start, reader.position);
+  } catch (error) {
+    if (bytes.length < length) return undefined;
+    throw error;
+  }
+}
+
 /** `length`: bytes of the whole payload. Null if the body does not begin in `bytes`. */
 export function peekedContents(bytes: Uint8Array, length: number): Omit<PeekedMessage, keyof MessageInfo> | null {
   const reader = new FrameReader().open(bytes);

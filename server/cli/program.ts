@@ -10,6 +10,7 @@ import { addPublish } from './publish.js';
 import { addQueues } from './queues.js';
 import { addStart } from './start.js';
 import { addStatus } from './status.js';
+import { addTasks } from './tasks.js';
 import { addTokens } from './tokens.js';
 import { addWorker } from './worker.js';
 
@@ -18,6 +19,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addPublish,
   addConsume,
   addWorker,
+  addTasks,
   addQueues,
   addExchanges,
   addMessages,

@@ -188,7 +188,8 @@ interface MessageActBase {
   readonly type: 'message-act';
   readonly session: number;
   readonly request: number;
-  readonly queue: string;
+  /** Null, with `ids` and to revoke: whichever queue each is in. */
+  readonly queue: string | null;
   readonly ids: readonly number[] | null;
   readonly filter: MessageFilter;
   readonly after: number;
@@ -203,7 +204,9 @@ export type MessageAct =
   | { readonly act: 'move'; readonly to: string; readonly force: boolean }
   | { readonly act: 'priority'; readonly priority: number }
   | { readonly act: 'retry' }
-  | { readonly act: 'redrive' };
+  | { readonly act: 'redrive' }
+  /** `result`: a frame with the one result that they all have. `terminate` is told to those who work on them. */
+  | { readonly act: 'revoke'; readonly terminate: boolean; readonly result: CompleteBatch };
 
 export type MessageActCommand = MessageActBase & MessageAct;
 

@@ -54,6 +54,10 @@ export interface EffectSink {
   settled(session: number, settleSeq: number): void;
   refused(session: number, settleSeq: number, firstTag: number, count: number, code: ErrorCode): void;
   recall(session: number, tag: number): void;
+  /** A delivery is taken from its consumer, because its message was revoked. */
+  callOff(session: number, tag: number, terminate: boolean): void;
+  /** Not an effect but a question: the headers of a message as MessagePack, which the engine does not keep. Null if it has none. */
+  headersOf(slot: number): Uint8Array | null;
   reply(session: number, request: number, result: unknown): void;
   fail(
     session: number,

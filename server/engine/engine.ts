@@ -85,7 +85,13 @@ export class Engine {
     this.#sessions = new Sessions(state, deliveries, single, this.#expiry);
     this.#access = new Access(state);
     this.#namespaces = new Namespaces(state, this.#queues, exchanges);
-    this.#messageActs = new MessageActs(state, { places, registry, deadLetters, deliveries });
+    this.#messageActs = new MessageActs(state, {
+      places,
+      registry,
+      deadLetters,
+      deliveries,
+      results: this.#results,
+    });
     this.#messageLists = new MessageLists(state);
     this.#restore = new Restore(state, {
       namespaces: this.#namespaces,
@@ -293,6 +299,11 @@ export class Engine {
 
   queueInfo(namespace: string, name: string): QueueInfo | null {
     return this.state.queue(namespace, name)?.info(this.state.nowMs) ?? null;
+  }
+
+  /** Name of the queue that a message of the namespace is in and not done yet; null if there is none. */
+  queueOf(namespace: string, id: number): string | null {
+    return this.#messageActs.queueOf(namespace, id);
   }
 
   queueInfos(namespace: string | null, after: string | null, limit: number): QueueInfo[] {

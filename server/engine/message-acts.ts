@@ -5,6 +5,7 @@
  *     retry      delayed: ready now, in its old place by (priority, id)
  *     priority   waiting: takes its new place. Delayed, leased or started: has it when it waits again
  *     move       to another queue, as a dead letter goes, but without a word in its history. Leased and started: as by drop
+ *     revoke     done, with a result given from outside: see `revoking.ts`
  *     redrive    a dead letter goes back to the queue that has given it up last, which is made again if it is gone
  *
  * By a filter a command does one step, see `message-walk.ts`, and answers where the next one begins. Each step is in the journal by itself. A queue's own bounds
@@ -21,6 +22,8 @@ import type { Places } from './places.js';
 import type { Queue } from './queue.js';
 import type { QueueRegistry } from './queue-registry.js';
 import { recordParts } from './record.js';
+import type { Results } from './results.js';
+import { Revoking } from './revoking.js';
 import type { EngineState } from './state.js';
 
 /** Messages that one step by a filter changes or skips. */
@@ -32,6 +35,7 @@ export interface MessageActParts {
   readonly registry: QueueRegistry;
   readonly deadLetters: DeadLetters;
   readonly deliveries: Deliveries;
+  readonly results: Results;
 }
 
 export class MessageActs {
@@ -40,6 +44,7 @@ export class MessageActs {
   readonly #registry: QueueRegistry;
   readonly #deadLetters: DeadLetters;
   readonly #deliveries: Deliveries;
+  readonly #revoking: Revoking;
   readonly #walk: MessageWalk;
   /** Of the record that is gathered. */
   readonly #entries: number[] = [];
@@ -50,16 +55,17 @@ export class MessageActs {
     this.#registry = parts.registry;
     this.#deadLetters = parts.deadLetters;
     this.#deliveries = parts.deliveries;
+    this.#revoking = new Revoking(state, parts.places, parts.deliveries, parts.results);
     this.#walk = new MessageWalk(state);
   }
 
   apply(command: MessageActCommand, out: EffectSink): void {
     const { session, request, ids } = command;
     const { namespace } = this.#state.session(session);
-    const queue = this.#state.queue(namespace, command.queue);
+    const queue = command.queue === null ? null : this.#state.queue(namespace, command.queue);
     const target = command.act === 'move' ? this.#state.queue(namespace, command.to) : null;
     const missing = queue === null ? command.queue : command.act === 'move' && target === null ? command.to : null;
-    if (queue === null || missing !== null) {
+    if (missing !== null) {
       const message = `Cannot ${command.act} messages: queue "${missing}" does not exist, expected one of this namespace`;
       return out.fail(session, request, 'QUEUE_NOT_FOUND', message, { queue: missing });
     }
@@ -71,26 +77,34 @@ export class MessageActs {
     };
     const act = (slot: number): void => {
       outcome.matched++;
-      const skip = this.#act(command, slot, queue, target, out);
+      const skip = this.#act(command, slot, this.#state.queueOf(slot), target, out);
       if (skip === null) outcome.changed++;
       else outcome.skipped[skip] = (outcome.skipped[skip] ?? 0) + 1;
     };
     if (ids === null) {
-      outcome.next = this.#walk.step(queue, command.filter, command.after, (slot) => {
+      const visit = (slot: number): boolean => {
         act(slot);
         return outcome.matched < STEP_MAX;
-      });
+      };
+      outcome.next = this.#walk.step(queue!, command.filter, command.after, visit, out);
     } else {
       for (const id of new Set(ids)) {
-        const slot = this.#walk.find(queue, id);
+        const slot = queue === null ? this.#walk.findIn(namespace, id) : this.#walk.find(queue, id);
         if (slot >= 0) act(slot);
         else outcome.skipped.MESSAGE_NOT_FOUND = (outcome.skipped.MESSAGE_NOT_FOUND ?? 0) + 1;
       }
       if (outcome.matched === 0 && ids.length === 1) return this.#notFound(command, ids[0]!, out);
     }
     this.#record(command, out);
+    if (command.act === 'revoke') this.#revoking.flush(namespace, command.result, command.terminate, out);
     this.#deliveries.flow(out);
     out.reply(session, request, outcome satisfies MessageOutcome);
+  }
+
+  /** Name of the queue that a message of the namespace is in and not done yet; null if there is none. */
+  queueOf(namespace: string, id: number): string | null {
+    const slot = this.#walk.findIn(namespace, id);
+    return slot < 0 ? null : this.#state.queueOf(slot).name;
   }
 
   /** Gives a message another priority, live or on replay: one that is ready takes its new place. */
@@ -137,6 +151,11 @@ export class MessageActs {
       case 'move':
         if (state === STATE.STARTED && !command.force) return 'STARTED';
         if (!dryRun) this.#transfer(slot, queue, target!, 'moved', out);
+        return null;
+      case 'revoke':
+        // Done already.
+        if (queue.isResults) return 'MESSAGE_NOT_FOUND';
+        if (!dryRun) this.#revoking.revoke(slot, queue);
         return null;
       case 'redrive':
         return this.#redrive(slot, queue, dryRun, out);
@@ -202,7 +221,8 @@ export class MessageActs {
   }
 
   #notFound({ act, session, request, queue }: MessageActCommand, id: number, out: EffectSink): void {
-    const message = `Cannot ${act} message ${id}: it is not in queue "${queue}", expected one that waits or is unsettled`;
+    const where = queue === null ? 'a queue' : `queue "${queue}"`;
+    const message = `Cannot ${act} message ${id}: it is not in ${where}, expected one that waits or is unsettled`;
     out.fail(session, request, 'MESSAGE_NOT_FOUND', message, { id });
   }
 }

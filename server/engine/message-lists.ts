@@ -25,18 +25,19 @@ export class MessageLists {
       return out.fail(session, request, 'QUEUE_NOT_FOUND', message, { queue: command.queue });
     }
     const slots: number[] = [];
-    const next = command.ids === null ? this.#page(queue, command, slots) : this.#named(queue, command.ids, slots);
+    const next = command.ids === null ? this.#page(queue, command, slots, out) : this.#named(queue, command.ids, slots);
     const { table } = this.#state;
     const messages = slots.map((slot) => infoOf(table, slot));
     if (withBodies) out.peeked(session, request, messages, slots, next);
     else out.reply(session, request, { messages, next });
   }
 
-  #page(queue: Queue, { filter, after, limit }: MessageListCommand, slots: number[]): number | null {
-    return this.#walk.step(queue, filter, after, (slot) => {
+  #page(queue: Queue, { filter, after, limit }: MessageListCommand, slots: number[], out: EffectSink): number | null {
+    const visit = (slot: number): boolean => {
       slots.push(slot);
       return slots.length < limit;
-    });
+    };
+    return this.#walk.step(queue, filter, after, visit, out);
   }
 
   #named(queue: Queue, ids: readonly number[], slots: number[]): null {

@@ -4,9 +4,11 @@
  *     a queue of few messages     all of them from its own lists, whatever waits in others: O(its messages)
  *     a queue of many             ids of the table, by blocks of 64: `BLOCKS_MAX` with messages and `GAPS_MAX` without at a step
  *
- * An id is seen once however the queue changes between two steps, and what is published after the first one may be seen or not.
+ * With headers to compare, which have to be read, a step ends sooner. An id is seen once however the queue changes between two steps, and what is published after the first one may be seen or not.
  */
 import type { MessageFilter, MessageState } from '@lovage/protocol';
+import type { EffectSink } from './effects.js';
+import { HeaderFilter } from './header-filter.js';
 import { type MessageTable, STATE } from './message-table.js';
 import type { Queue } from './queue.js';
 import type { EngineState } from './state.js';
@@ -46,18 +48,36 @@ export class MessageWalk {
     return slot >= 0 && table.queue[slot] === queue.index && stateOf(table, slot) !== null ? slot : -1;
   }
 
+  /** Slot of a message of any queue of the namespace that is not done yet, -1 if there is none of the id. */
+  findIn(namespace: string, id: number): number {
+    const { table } = this.#state;
+    const slot = table.find(id);
+    if (slot < 0 || stateOf(table, slot) === null) return -1;
+    const queue = this.#state.queueOf(slot);
+    return queue.namespace === namespace && !queue.isResults && !queue.isDeleted ? slot : -1;
+  }
+
   /**
    * Calls `visit` with the slots that fit, by rising id from behind `after`, until it returns false. Returns where to go on: the last id that was looked at,
-   * null if nothing is left. `visit` may change and remove what it is given.
+   * null if nothing is left. `visit` may change and remove what it is given. Headers are read from `source`.
    */
-  step(queue: Queue, filter: MessageFilter, after: number, visit: (slot: number) => boolean): number | null {
+  step(
+    queue: Queue,
+    filter: MessageFilter,
+    after: number,
+    visit: (slot: number) => boolean,
+    source: Pick<EffectSink, 'headersOf'>,
+  ): number | null {
     const { leases, table } = this.#state;
+    const headers = filter.headers === undefined ? null : new HeaderFilter(filter.headers, source);
     const first = Math.max(after + 1, filter.idMin ?? 0);
     const below = filter.idBelow ?? Number.POSITIVE_INFINITY;
     const isFew = queue.size <= FEW && leases.size <= FEW;
     const look = (id: number): boolean => {
       const slot = this.find(queue, id);
-      return slot < 0 || !fits(table, slot, filter) || visit(slot);
+      if (slot < 0 || !fits(table, slot, filter)) return true;
+      if (headers === null) return visit(slot);
+      return (!headers.fits(slot) || visit(slot)) && !headers.isSpent;
     };
     if (!isFew) return this.#eachBlock(first, Math.min(below, this.#state.nextId), look);
     for (const id of this.#own(queue, first, below)) if (!look(id)) return id;

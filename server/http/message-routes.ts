@@ -1,5 +1,5 @@
 /** Messages of a queue over HTTP, by the same rights and with the same commands as on the socket. */
-import { LIMITS, type MessagePage, type PeekedMessage } from '@lovage/protocol';
+import { FAILURE_TYPE, LIMITS, type MessagePage, type PeekedMessage, revokedFailure } from '@lovage/protocol';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { flag, map, whole } from '../session/fields.js';
 import { type MessageActOp, parseAct, parseSelection, type Selected } from '../session/message-ops.js';
@@ -20,12 +20,14 @@ const ACTS = {
   retry: 'MESSAGE_RETRY',
   priority: 'MESSAGE_PRIORITY',
   redrive: 'MESSAGE_REDRIVE',
+  revoke: 'MESSAGE_REVOKE',
 } as const satisfies Record<string, MessageActOp>;
 
 /**
  * `GET .../queues/:namespace/:name/messages` with a filter (`state`, `priorityMin`, `priorityMax`, `idMin`, `idBelow`, `reason`, `from`), `after` and `limit`:
  * `{messages: MessageInfo[], next: id | null}`; with `contents=true` (right `read`, limit 32) what is in them, too, bodies as base64. `POST .../move`, `/drop`,
- * `/retry`, `/priority`, `/redrive` with a selection (`ids` or a filter) and the act's own fields (`to`, `priority`, `force`, `dryRun`): `{matched, changed, skipped, next}`.
+ * `/retry`, `/priority`, `/redrive`, `/revoke` with a selection (`ids` or a filter) and the act's own fields (`to`, `priority`, `force`, `terminate`, `dryRun`):
+ * `{matched, changed, skipped, next}`.
  * By a filter an act does one step, and `next` is the `after` of the request that goes on, null at the end.
  */
 export function addMessageRoutes(fastify: FastifyInstance, office: Office): void {
@@ -52,9 +54,11 @@ export function addMessageRoutes(fastify: FastifyInstance, office: Office): void
   for (const [verb, op] of Object.entries(ACTS)) {
     fastify.post(`${PATH}/${verb}`, async (request) => {
       const { namespace, queue } = placeOf(request);
-      const { to, force, priority, dryRun, after = 0, ...selection } = map(request.body, 'body');
+      const { to, force, priority, terminate, dryRun, after = 0, ...selection } = map(request.body, 'body');
       const selected = parseSelection(selection);
-      const what = parseAct(op, { to, force, priority, dryRun });
+      // What the SDK gives as the result of whatever it revokes.
+      const result = verb === 'revoke' ? { contentType: FAILURE_TYPE, body: revokedFailure() } : {};
+      const what = parseAct(op, { to, force, priority, terminate, dryRun, ...result }, LIMITS);
       const isDryRun = flag(dryRun, 'dryRun');
       const from = whole(after, 'after', 0, Number.MAX_SAFE_INTEGER);
       const allow = (identity: FastifyRequest['identity']): void => {

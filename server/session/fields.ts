@@ -84,6 +84,11 @@ export function map(value: unknown, what: string): Record<string, unknown> {
   return value as Record<string, unknown>;
 }
 
+export function bytes(value: unknown, what: string): Uint8Array {
+  if (!(value instanceof Uint8Array)) throw badFrame(what, value, 'bytes');
+  return value;
+}
+
 export function list(value: unknown, what: string, max: number): readonly unknown[] {
   if (!Array.isArray(value)) throw badFrame(what, value, 'an array');
   if (value.length > max) throw invalid(what, value.length, `at most ${max} elements`);
@@ -193,7 +198,8 @@ export function parseBinding(value: unknown): BindingFacts {
   };
 }
 
-function parseHeaders(value: unknown): Record<string, HeaderValue> {
+/** Headers to compare others with. */
+export function parseHeaders(value: unknown): Record<string, HeaderValue> {
   const headers = map(value, 'headers');
   const names = Object.keys(headers);
   if (names.length > LIMITS.bindingHeadersMax)

@@ -34,6 +34,7 @@ import {
   messagePriority,
   messageRedrive,
   messageRetry,
+  messageRevoke,
 } from './message-ops.js';
 import { namespaceDelete, namespaceList, namespaceSet } from './namespace-ops.js';
 import { refusedPublish } from './publish-guard.js';
@@ -173,6 +174,7 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
   MESSAGE_RETRY: request(messageRetry),
   MESSAGE_PRIORITY: request(messagePriority),
   MESSAGE_REDRIVE: request(messageRedrive),
+  MESSAGE_REVOKE: request(messageRevoke),
   RESULT_WATCH: request((session, request, fields) => results(session, request, fields, 'result-watch')),
   RESULT_UNWATCH: request((session, request, fields) => results(session, request, fields, 'result-unwatch')),
   MESSAGE_STATE: request((session, request, fields) => {

@@ -73,6 +73,8 @@ export class Outbox implements BucketSender {
     if (bucket.settleSeq > 0) this.#sendSettled(bucket.settleSeq);
     if (bucket.leases.length > 0) this.#sendDeliveries(bucket);
     if (!bucket.recalls.isEmpty) wire.send(encodeFrame([SERVER_OPS.RECALL, bucket.recalls.pairs]));
+    if (!bucket.calledOff.isEmpty) wire.send(encodeFrame([SERVER_OPS.REVOKED, bucket.calledOff.pairs, false]));
+    if (!bucket.terminated.isEmpty) wire.send(encodeFrame([SERVER_OPS.REVOKED, bucket.terminated.pairs, true]));
     wire.uncork();
     bucket.clear();
   }

@@ -76,6 +76,8 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   MESSAGE_PRIORITY: { need: 'configure', names: first },
   // They go back to where they came from.
   MESSAGE_REDRIVE: { need: 'configure', names: first },
+  // What is named by its ids alone is looked at one by one.
+  MESSAGE_REVOKE: { need: 'configure', names: first },
   // Ids are easily guessed, and results are contents.
   RESULT_WATCH: { need: 'read', names: () => [RESULTS_QUEUE] },
   RESULT_UNWATCH: { need: 'view' },

@@ -127,6 +127,8 @@ export type Intent =
       readonly after: number;
       readonly limit: number;
       readonly peek: boolean;
+      /** Of `HEADERS`. */
+      readonly headers?: number;
     }
   | {
       readonly type: 'act';
@@ -139,6 +141,7 @@ export type Intent =
       readonly to: number;
       readonly force: boolean;
       readonly dryRun: boolean;
+      readonly headers?: number;
     }
   | { readonly type: 'namespaces' | 'deleteNamespace'; readonly session: number; readonly inOther: boolean }
   | { readonly type: 'advance' | 'late'; readonly ms: number }
@@ -305,6 +308,7 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       after: fc.constantFrom(0, 0, 3, 20),
       limit: fc.constantFrom(1, 3, 100),
       peek: fc.boolean(),
+      headers: fc.constantFrom(0, 0, 0, 1, 2, 3, 4),
     }),
   ],
   [
@@ -316,10 +320,11 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       picks: fc.array(fc.integer({ min: -1, max: 12 }), { maxLength: 3 }),
       state: fc.nat(7),
       priorityMin: fc.constantFrom(0, 1, 5),
-      act: fc.nat(4),
+      act: fc.nat(5),
       to: fc.nat(QUEUES.length - 1),
       force: fc.boolean(),
       dryRun: fc.constantFrom(false, false, false, true),
+      headers: fc.constantFrom(0, 0, 0, 1, 2, 3, 4),
     }),
   ],
   [

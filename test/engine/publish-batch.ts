@@ -1,5 +1,5 @@
 /** PUBLISH frames for the engine: written and scanned by the real codec. */
-import { encodeValue, FrameReader, FrameWriter, PublishBatch, PublishFrameWriter } from '@lovage/protocol';
+import { decodeValue, encodeValue, FrameReader, FrameWriter, PublishBatch, PublishFrameWriter } from '@lovage/protocol';
 
 export interface TestMessage {
   /** Name of a queue; the routing key when `exchange` is given. */
@@ -51,4 +51,13 @@ export function payloadOf(
 ): Uint8Array {
   const start = batch.payloadOffset[i]!;
   return batch.bytes.slice(start, start + batch.payloadLength[i]!);
+}
+
+/** The headers of a payload; none are an empty map. */
+export function headersOf(payload: Uint8Array): Readonly<Record<string, unknown>> {
+  const reader = new FrameReader().open(payload);
+  reader.skip('content type');
+  const start = reader.position;
+  reader.skip('headers');
+  return (decodeValue(payload.subarray(start, reader.position)) ?? {}) as Record<string, unknown>;
 }

@@ -3,6 +3,7 @@
  * that is cut into segments and can be read back from its first segment on.
  */
 import { type DeadLetter, type ErrorCode, type MessageInfo, RESULT_STATUS } from '@lovage/protocol';
+import { headersIn } from '../../server/broker/peeked-contents.js';
 import {
   encodeCompleteHead,
   encodeMoveHead,
@@ -36,6 +37,7 @@ export interface Delivered {
 export type Effect =
   | Delivered
   | { readonly type: 'recall'; readonly session: number; readonly tag: number }
+  | { readonly type: 'callOff'; readonly session: number; readonly tag: number; readonly terminate: boolean }
   | ({ readonly type: 'opened' } & Opened)
   | { readonly type: 'confirm'; readonly session: number; readonly seq: number; readonly id: number; isMemory: boolean }
   | {
@@ -233,6 +235,14 @@ export class Recorder implements EffectSink {
 
   recall(session: number, tag: number): void {
     this.effects.push({ type: 'recall', session, tag });
+  }
+
+  callOff(session: number, tag: number, terminate: boolean): void {
+    this.effects.push({ type: 'callOff', session, tag, terminate });
+  }
+
+  headersOf(slot: number): Uint8Array | null {
+    return headersIn(this.#payload(slot), this.#engine().state.table.length[slot]!) ?? null;
   }
 
   reply(session: number, request: number, result: unknown): void {

@@ -35,7 +35,7 @@ export class ReferenceModel extends ModelState {
   readonly #settling = new ModelSettling(this, this.#messages, this.#flow);
   readonly #results = new ModelResults(this, this.#messages, this.#settling);
   readonly #publishing = new ModelPublishing(this, this.#messages, this.#flow);
-  readonly #messageActs = new ModelMessageActs(this, this.#messages, this.#flow);
+  readonly #messageActs = new ModelMessageActs(this, this.#messages, this.#flow, this.#results);
   readonly #exchanges = new ModelExchanges(this);
   readonly #tokens = new ModelTokens(this);
   readonly #namespaces = new ModelNamespaces(this, this.#queues);

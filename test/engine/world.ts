@@ -101,6 +101,7 @@ export class World {
     this.model = new ReferenceModel(options);
     this.model.engineHas = (namespace, name) => this.engine.state.queue(namespace, name) !== null;
     this.model.indexOf = ({ namespace, name }) => this.engine.state.queue(namespace, name)!.index;
+    this.model.isSwept = ({ index }) => this.engine.state.queues[index] === undefined;
     this.model.isLookingUp = (session) => {
       const { sessions, watches } = this.engine.state;
       return watches.lookups.sizeOf(sessions.get(session)!) > 0;
@@ -123,6 +124,7 @@ export class World {
 
   apply(command: Command): void {
     const { size } = this.engine.state.table;
+    this.model.wasLookingUp = this.#lookingUp();
     this.engine.apply(command, this.#nowMs, this.#sink);
     const effects = this.#sink.take();
     for (const effect of effects) if (effect.type === 'deliver') this.#unsent.push(effect);
@@ -133,6 +135,7 @@ export class World {
   tick(): void {
     for (let ticks = 0; ticks === 0 || this.engine.nextDeadline() <= this.#nowMs; ticks++) {
       assert.ok(ticks < TICKS_MAX, 'what is due gets done');
+      this.model.wasLookingUp = this.#lookingUp();
       this.engine.tick(this.#nowMs, this.#sink);
       const effects = this.#sink.take();
       for (const effect of effects) if (effect.type === 'deliver') this.#unsent.push(effect);
@@ -487,7 +490,8 @@ export class World {
     });
   }
 
-  messages({ session, queue, picks, state, priorityMin, after, limit, peek }: IntentOf<'messages'>): void {
+  messages(intent: IntentOf<'messages'>): void {
+    const { session, queue, picks, state, priorityMin, after, limit, peek, headers = 0 } = intent;
     this.#with(session, ({ number }) =>
       this.apply({
         type: 'message-list',
@@ -495,7 +499,7 @@ export class World {
         request: this.#requests++,
         queue: QUEUES[queue]!,
         ids: this.#picked(picks),
-        filter: { state: MESSAGE_STATES[state], priorityMin },
+        filter: { state: MESSAGE_STATES[state], priorityMin, headers: HEADERS[headers] },
         after,
         limit: picks.length > 0 ? 100 : limit,
         withBodies: peek,
@@ -503,13 +507,15 @@ export class World {
     );
   }
 
-  act({ session, queue, picks, state, priorityMin, act, to, force, dryRun }: IntentOf<'act'>): void {
+  act(intent: IntentOf<'act'>): void {
+    const { session, queue, picks, state, priorityMin, act, to, force, dryRun, headers = 0 } = intent;
     const ACTS: readonly MessageAct[] = [
       { act: 'drop', force },
       { act: 'move', to: QUEUES[to]!, force },
       { act: 'priority', priority: to },
       { act: 'retry' },
       { act: 'redrive' },
+      { act: 'revoke', terminate: force, result: completeBatch(1, [[1, 'revoked']]) },
     ];
     // The door refuses a move from a queue to itself.
     if (act === 1 && to === queue) return;
@@ -518,9 +524,10 @@ export class World {
         type: 'message-act',
         session: number,
         request: this.#requests++,
-        queue: QUEUES[queue]!,
+        // What is revoked by its id may be in any queue.
+        queue: act === 5 && picks.length > 1 ? null : QUEUES[queue]!,
         ids: this.#picked(picks),
-        filter: { state: MESSAGE_STATES[state], priorityMin },
+        filter: { state: MESSAGE_STATES[state], priorityMin, headers: HEADERS[headers] },
         after: 0,
         dryRun,
         ...ACTS[act]!,
@@ -608,6 +615,13 @@ export class World {
     this.#follower = replayed(this.log, this.options);
     this.log.fresh = [];
     this.tick();
+  }
+
+  #lookingUp(): Set<number> {
+    const { sessions, watches } = this.engine.state;
+    return new Set(
+      [...sessions.values()].filter((session) => watches.lookups.sizeOf(session) > 0).map(({ number }) => number),
+    );
   }
 
   #attached(): ModelSession[] {

@@ -131,6 +131,8 @@ export class RawClient {
   readonly refusals: Refusal[] = [];
   /** Tags that the broker wants back. */
   readonly recalled: number[] = [];
+  /** Tags that the broker has taken back for good, and whether by force. */
+  readonly revoked: { readonly tags: readonly number[]; readonly terminate: boolean }[] = [];
   readonly cancelled: { readonly consumerId: number; readonly code: ErrorCode }[] = [];
   welcome: Welcome | null = null;
   /** Highest number of a SETTLED. */
@@ -431,6 +433,10 @@ const HANDLERS: Readonly<Record<number, (client: RawClient, fields: readonly unk
   [SERVER_OPS.RECALL]: (client, fields) => {
     const ranges = fields[0] as number[];
     for (const tag of tagsOf(ranges)) client.recalled.push(tag);
+  },
+  [SERVER_OPS.REVOKED]: (client, fields) => {
+    const [ranges, terminate] = fields as [number[], boolean];
+    client.revoked.push({ tags: tagsOf(ranges), terminate });
   },
   [SERVER_OPS.REPLY]: (client, fields) => {
     client.replies.set(fields[0] as number, fields[1]);

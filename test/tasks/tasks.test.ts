@@ -69,6 +69,41 @@ describe('a task', () => {
     ]);
   });
 
+  test('tells where it is: not there, waiting, tried again, dead', async () => {
+    const app = appOf(broker, 'states');
+    const client = await app.client();
+    await client.queues.declare('picky', { attemptsMax: 2, deadLetterQueue: 'graves' });
+    const fail = app.task(
+      'fail',
+      () => {
+        throw new Error('no');
+      },
+      { queue: 'picky', retry: { max: 9, delayMs: 3_600_000, jitter: false } },
+    );
+    expect(await app.handle(999_999).state()).toEqual({ state: 'unknown', attempts: 0, queue: null, dueAt: null });
+    const handle = await fail.send();
+    expect(await handle.state()).toMatchObject({ state: 'queued', attempts: 0, queue: 'picky' });
+    const worker = await started(app);
+    const until = (state: string, attempts: number) =>
+      eventually(
+        () => handle.state(),
+        (status) => status.state === state && status.attempts === attempts,
+        state,
+      );
+    const delayed = await until('retrying', 1);
+    expect(delayed.dueAt).toBeGreaterThan(Date.now());
+    await worker.stop();
+    await client.messages.retry('picky', { ids: [handle.id] });
+    // Its time has come, and nobody is there to run it.
+    expect(await handle.state()).toMatchObject({ state: 'retrying', attempts: 1, dueAt: null });
+    await started(app);
+    expect(await until('dead', 0)).toMatchObject({ queue: 'graves' });
+    const gate = deferred();
+    await client.consume('graves', () => gate.promise);
+    await until('started', 1);
+    gate.resolve();
+  });
+
   test('that throws has failed, and the error comes back whole', async () => {
     const app = appOf(broker, 'throws');
     const cause = new TypeError('inner');
@@ -358,7 +393,7 @@ describe('a worker', () => {
       'the task',
     );
     await worker.stop({ graceMs: 10 });
-    expect(await handle.state()).toMatchObject({ state: 'queued', attempts: 1 });
+    expect(await handle.state()).toMatchObject({ state: 'retrying', attempts: 1 });
   });
 
   test('leaves what it does not know to one that does', async () => {

@@ -427,3 +427,18 @@ test('results are for those who may read them, and told to nobody else', async (
   const reader = await open(broker, await make(admin, { role: 'consumer', name: 'reader', read: ['lovage.results'] }));
   expect(await codeOf(reader.results.wait(id))).toBe('done');
 });
+
+test('revoking needs the right to configure the queue that a message is in, also when only its id is said', async () => {
+  const { broker, admin } = await closedBroker();
+  for (const queue of ['mine', 'theirs']) await admin.queues.declare(queue);
+  const [mine, theirs] = [await admin.publish('mine', 'x'), await admin.publish('theirs', 'x')];
+  const token = { role: 'producer', name: 'cleaner', configure: ['mine'] } as const;
+  const cleaner = await open(broker, await make(admin, token));
+  expect(await codeOf(cleaner.messages.revoke('theirs', {}))).toBe('FORBIDDEN');
+  expect(await codeOf(cleaner.messages.revoke(null, { ids: [mine.id, theirs.id] }))).toBe('FORBIDDEN');
+  expect(await admin.queues.inspect('mine')).toMatchObject({ ready: 1 });
+  expect(await cleaner.messages.revoke(null, { ids: [mine.id, 999_999] })).toMatchObject({ changed: 1 });
+  expect(await codeOf(cleaner.messages.revoke(null, { ids: [999_999] }))).toBe('MESSAGE_NOT_FOUND');
+  expect(await admin.queues.inspect('theirs')).toMatchObject({ ready: 1 });
+  expect(broker.log).toMatch(/"act":"MESSAGE_REVOKE".*"outcome":"FORBIDDEN"/);
+});

@@ -1,6 +1,7 @@
 /** What the HTTP API changes: messages and exchanges, by the rights of a token, on a real broker. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Client, connect } from '../../client-sdk/index.js';
+import { TaskApp } from '../../client-sdk/tasks/index.js';
 import { BrokerProcess } from '../support/broker-process.js';
 import { atEnd } from '../support/cleanup.js';
 
@@ -35,6 +36,20 @@ async function publish(queue: string, bodies: readonly string[]): Promise<number
 }
 
 describe('messages', () => {
+  test('are revoked, with a result that says so', async () => {
+    const [first, second] = await publish('revoked', ['a', 'b']);
+    const revoke = 'queues/default/revoked/messages/revoke';
+    expect(await ask('POST', revoke, { ids: [first], dryRun: true })).toMatchObject([200, { changed: 1 }]);
+    expect(await ask('POST', revoke, { ids: [first], terminate: true })).toMatchObject([200, { changed: 1 }]);
+    expect(await ask('POST', revoke, { headers: { kind: 'none' } })).toMatchObject([200, { matched: 0 }]);
+    expect(await ask('POST', revoke, { ids: [first] })).toMatchObject([404, { error: { code: 'MESSAGE_NOT_FOUND' } }]);
+    expect((await admin.queues.inspect('revoked')).ready).toBe(1);
+    const app = new TaskApp({ url: broker.url, token });
+    atEnd(() => app.close());
+    expect(await app.handle(first!).state()).toMatchObject({ state: 'revoked' });
+    expect(await app.handle(second!).state()).toMatchObject({ state: 'queued' });
+  });
+
   test('are listed, shown, reordered, moved and dropped', async () => {
     const [first, second, third] = await publish('q', ['a', 'b', 'c']);
     await admin.queues.declare('r');

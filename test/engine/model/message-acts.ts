@@ -1,8 +1,10 @@
 /** Messages by their ids and by filters: what is told of them, and what becomes of them. */
-import type { MessageFilter, MessageSkip } from '@lovage/protocol';
+import { type MessageFilter, type MessageSkip, RESULTS_QUEUE } from '@lovage/protocol';
+import { headersOf } from '../publish-batch.js';
 import type { CommandOf, ModelMessage, ModelQueue } from './entities.js';
 import type { ModelFlow } from './flow.js';
 import type { ModelMessages } from './messages.js';
+import type { ModelResults } from './results.js';
 import type { ModelState } from './state.js';
 
 type Act = CommandOf<'message-act'>;
@@ -13,11 +15,13 @@ export class ModelMessageActs {
   readonly #state: ModelState;
   readonly #messages: ModelMessages;
   readonly #flow: ModelFlow;
+  readonly #results: ModelResults;
 
-  constructor(state: ModelState, messages: ModelMessages, flow: ModelFlow) {
+  constructor(state: ModelState, messages: ModelMessages, flow: ModelFlow, results: ModelResults) {
     this.#state = state;
     this.#messages = messages;
     this.#flow = flow;
+    this.#results = results;
   }
 
   list(command: CommandOf<'message-list'>): void {
@@ -35,17 +39,18 @@ export class ModelMessageActs {
   act(command: Act): void {
     const state = this.#state;
     const { namespace } = state.sessions.get(command.session)!;
-    const queue = state.queue(namespace, command.queue);
+    const queue = command.queue === null ? null : state.queue(namespace, command.queue);
     const to = command.act === 'move' ? state.queue(namespace, command.to) : null;
-    if (queue === null || (command.act === 'move' && to === null)) return state.fail(command, 'QUEUE_NOT_FOUND');
+    if ((queue === null && command.queue !== null) || (command.act === 'move' && to === null))
+      return state.fail(command, 'QUEUE_NOT_FOUND');
     const skipped: { [S in MessageSkip]?: number } = {};
     const skip = (why: MessageSkip): void => {
       skipped[why] = (skipped[why] ?? 0) + 1;
     };
     const { ids } = command;
-    const named = ids === null ? null : this.#named(queue, ids);
+    const named = ids === null ? null : queue === null ? this.#namedIn(namespace, ids) : this.#named(queue, ids);
     for (let i = 0; i < (named?.missing ?? 0); i++) skip('MESSAGE_NOT_FOUND');
-    const found = named?.found ?? this.#matching(queue, command.filter, command.after);
+    const found = named?.found ?? this.#matching(queue!, command.filter, command.after);
     if (ids?.length === 1 && found.length === 0) return state.fail(command, 'MESSAGE_NOT_FOUND');
     let changed = 0;
     for (const message of found) {
@@ -53,6 +58,14 @@ export class ModelMessageActs {
       if (why !== null) skip(why);
       else if (command.dryRun || this.#change(command, message, to)) changed++;
       else skip('TOO_MANY_QUEUES');
+    }
+    if (command.act === 'revoke' && !command.dryRun) {
+      const revoked = found.filter((message) => message.queue.name !== RESULTS_QUEUE);
+      this.#results.keep(
+        namespace,
+        command.result,
+        revoked.map((message) => [message, 0]),
+      );
     }
     state.reply(command, { matched: found.length, changed, skipped, next: null });
     this.#flow.flow();
@@ -69,6 +82,8 @@ export class ModelMessageActs {
         return message.state === 'delayed' ? null : 'NOT_DELAYED';
       case 'priority':
         return message.priority === command.priority ? 'SAME_PRIORITY' : null;
+      case 'revoke':
+        return message.queue.name === RESULTS_QUEUE ? 'MESSAGE_NOT_FOUND' : null;
       case 'redrive':
         if (last === undefined) return 'NOT_A_DEAD_LETTER';
         if (last.queue === message.queue.name) return 'SAME_QUEUE';
@@ -96,6 +111,10 @@ export class ModelMessageActs {
         return true;
       case 'move':
         this.#transfer(message, to!);
+        return true;
+      case 'revoke':
+        this.#callOff(message, command.terminate);
+        message.queue.totals.dropped++;
         return true;
       case 'redrive': {
         const { namespace } = message.queue;
@@ -126,6 +145,24 @@ export class ModelMessageActs {
     session.revoked.add(tag);
   }
 
+  /** Whoever has it has it no more, and is told why. */
+  #callOff({ lease }: ModelMessage, terminate: boolean): void {
+    if (lease === null) return;
+    const { session, tag } = lease;
+    this.#state.answer({ type: 'callOff', session: session.number, tag, terminate });
+    this.#messages.endLease(lease);
+    session.revoked.add(tag);
+  }
+
+  #namedIn(namespace: string, ids: readonly number[]): { found: ModelMessage[]; missing: number } {
+    const all = [...new Set(ids)].map((id) => this.#state.messages.get(id));
+    const found = all.filter((message) => {
+      const queue = message?.queue;
+      return queue?.namespace === namespace && queue.name !== RESULTS_QUEUE && !queue.isDeleted;
+    }) as ModelMessage[];
+    return { found, missing: all.length - found.length };
+  }
+
   #named(queue: ModelQueue, ids: readonly number[]): { found: ModelMessage[]; missing: number } {
     const all = [...new Set(ids)].map((id) => this.#state.messages.get(id));
     const found = all.filter((message) => message?.queue === queue) as ModelMessage[];
@@ -134,7 +171,7 @@ export class ModelMessageActs {
 
   #matching(queue: ModelQueue, filter: MessageFilter, after: number): ModelMessage[] {
     const { state, priorityMin = 0, priorityMax = 255, idMin = 0, idBelow = Number.POSITIVE_INFINITY } = filter;
-    const { reason, from } = filter;
+    const { reason, from, headers } = filter;
     return this.#state
       .messagesOf(queue)
       .filter((message) => {
@@ -148,11 +185,16 @@ export class ModelMessageActs {
           priority <= priorityMax &&
           (state === undefined || TOLD_AS[message.state] === state) &&
           (reason === undefined || last?.reason === reason) &&
-          (from === undefined || last?.queue === from)
+          (from === undefined || last?.queue === from) &&
+          (headers === undefined || hasAll(headersOf(message.payload), headers))
         );
       })
       .sort((a, b) => a.id - b.id);
   }
+}
+
+function hasAll(headers: Readonly<Record<string, unknown>>, wanted: Readonly<Record<string, unknown>>): boolean {
+  return Object.entries(wanted).every(([name, value]) => headers[name] === value);
 }
 
 function infoOf(message: ModelMessage): Record<string, unknown> {

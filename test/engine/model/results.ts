@@ -1,4 +1,5 @@
 /** Results: messages that are completed, and who watches for them. */
+import { isDeepStrictEqual } from 'node:util';
 import { RESULT_STATUS, RESULTS_QUEUE } from '@lovage/protocol';
 import type { CompleteCommand } from '../../../server/engine/command.js';
 import { payloadOf } from '../publish-batch.js';
@@ -23,14 +24,21 @@ export class ModelResults {
     const { batch, session } = command;
     const { settleSeq, ranges } = batch;
     this.#settling.settle({ type: 'complete', session, settleSeq, ranges: ranges.pairs }, (done) => {
-      if (done.length > 0) this.#keep(this.#state.sessions.get(session)!, batch, done);
+      for (const [message] of done) {
+        message.queue.totals.acked++;
+        if (message.state === 'leased') message.attempts++;
+      }
+      this.keep(this.#state.sessions.get(session)!.namespace, batch, done);
     });
   }
 
   watch({ session: number, request, ids }: CommandOf<'result-watch' | 'result-unwatch'>): void {
     const state = this.#state;
     state.answer({ type: 'reply', session: number, request, result: null });
-    for (const id of ids) state.watch(id, number);
+    // What has ended by its time was told to those who watched before. Who watches for it already asks for nothing new.
+    const asked = ids.filter((id) => state.watches.get(id)?.has(number) !== true);
+    this.end();
+    for (const id of asked) state.watch(id, number);
   }
 
   unwatch({ session: number, request, ids }: CommandOf<'result-watch' | 'result-unwatch'>): void {
@@ -80,24 +88,31 @@ export class ModelResults {
   }
 
   /** What there is to tell of a message; null while nothing has come of it. */
-  #outcome({ number: session, namespace }: ModelSession, id: number): (Answer & { type: 'result' }) | null {
-    const message = this.#find(namespace, id);
-    const told = { type: 'result', session, id } as const;
-    if (message?.queue.name === RESULTS_QUEUE) return { ...told, status: RESULT_STATUS.DONE, payload: message.payload };
-    const reason = this.#state.died.get(id) ?? message?.history.at(-1)?.reason;
-    if (reason !== undefined) return { ...told, status: RESULT_STATUS.DEAD, reason };
-    return message === null ? { ...told, status: RESULT_STATUS.NOT_THERE, reason: null } : null;
+  #outcome(session: ModelSession, id: number): (Answer & { type: 'result' }) | null {
+    const reason = this.#state.died.get(id);
+    const present = this.#present(session, id);
+    if (reason === undefined || present?.status === RESULT_STATUS.DONE) return present;
+    const dead = { type: 'result', session: session.number, id, status: RESULT_STATUS.DEAD, reason } as const;
+    // Who was not looked for when the message died is told what it is now.
+    const isNow = this.#state.told.some((effect) => isDeepStrictEqual(effect, present));
+    return isNow && this.#state.wasLookingUp.has(session.number) ? present : dead;
   }
 
-  #keep(
-    session: ModelSession,
-    batch: CompleteCommand['batch'],
-    done: readonly (readonly [ModelMessage, number])[],
-  ): void {
-    const to = this.#queue(session.namespace);
+  /** The same by where the message is now. */
+  #present({ number: session, namespace }: ModelSession, id: number): (Answer & { type: 'result' }) | null {
+    const message = this.#find(namespace, id);
+    const told = { type: 'result', session, id } as const;
+    if (message === null) return { ...told, status: RESULT_STATUS.NOT_THERE, reason: null };
+    if (message.queue.name === RESULTS_QUEUE) return { ...told, status: RESULT_STATUS.DONE, payload: message.payload };
+    const last = message.history.at(-1);
+    return last === undefined ? null : { ...told, status: RESULT_STATUS.DEAD, reason: last.reason };
+  }
+
+  /** Messages that are with nobody any more have their results, each by its place in the frame. */
+  keep(namespace: string, batch: CompleteCommand['batch'], done: readonly (readonly [ModelMessage, number])[]): void {
+    if (done.length === 0) return;
+    const to = this.#queue(namespace);
     for (const [message, index] of done) {
-      message.queue.totals.acked++;
-      if (message.state === 'leased') message.attempts++;
       const payload = payloadOf(batch, index);
       this.#push(message.id, payload);
       if (to === null) this.#state.messages.delete(message.id);
