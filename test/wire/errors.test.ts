@@ -366,6 +366,7 @@ describe('every error that the broker raises', () => {
       'RESULT_TOO_LARGE',
       'TASK_CRASHED',
       'TASK_EXISTS',
+      'REVOKED',
       'TASK_FAILED',
       'TIME_LIMIT_EXCEEDED',
     ]);
