@@ -364,9 +364,9 @@ describe('every error that the broker raises', () => {
       'RESULT_NOT_FOUND',
       'RESULT_TIMEOUT',
       'RESULT_TOO_LARGE',
+      'REVOKED',
       'TASK_CRASHED',
       'TASK_EXISTS',
-      'REVOKED',
       'TASK_FAILED',
       'TIME_LIMIT_EXCEEDED',
     ]);
