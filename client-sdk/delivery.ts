@@ -11,13 +11,18 @@
  * There is one object for each message, so its fields are plain (a `#field` costs at construction) and what is rarely asked for is made when asked.
  */
 import {
+  type AttemptLog,
   CONTENT_TYPES,
   decodeValue,
   encodeValue,
+  FAILURE_CAUSES,
+  type FailureCause,
   isContentType,
   LIMITS,
   LovageError,
+  NO_FAILURES,
   type ResultFields,
+  readAttemptLog,
   readDeadLetters,
   type WireDelivery,
 } from '@lovage/protocol';
@@ -29,8 +34,10 @@ export interface NackOptions {
   readonly requeue?: boolean | undefined;
   /** ms before it is delivered again, 0-315,360,000,000. Default: the queue's backoff, which doubles with each attempt. */
   readonly delayMs?: number | undefined;
-  /** For people. Cut at 1,000 characters. */
+  /** For people: with one the broker keeps the attempt in the message's `attemptLog`. Cut at 1,000 characters. */
   readonly reason?: string | undefined;
+  /** What the attempt has failed of. Default `failed`. */
+  readonly cause?: FailureCause | undefined;
 }
 
 /** How a result is kept. */
@@ -53,6 +60,8 @@ export interface Delivery {
   readonly attempt: number;
   /** True if the message was with a consumer before, started or not. */
   readonly redelivered: boolean;
+  /** Attempts that have failed with a reason: how many were crashes, and the last five, reasons cut at 200 characters. */
+  readonly attemptLog: AttemptLog;
   /**
    * The publisher's headers, decoded when first asked for; empty if there are none. Throws BAD_FRAME if they cannot be decoded. A message that was a dead
    * letter has `x-death` among them: which queues have given it up, `[{ queue, reason, time, count }, ...]`, oldest first (`reason` is `rejected`,
@@ -100,6 +109,7 @@ export interface ParsedNack {
   readonly requeue: boolean;
   readonly delayMs: number;
   readonly reason: string | null;
+  readonly cause: FailureCause;
 }
 
 const textDecoder = new TextDecoder();
@@ -166,6 +176,11 @@ export class ActiveDelivery implements Delivery {
     return this.decodedHeaders;
   }
 
+  get attemptLog(): AttemptLog {
+    const { attemptLog } = this.wire;
+    return attemptLog === null ? NO_FAILURES : readAttemptLog(attemptLog);
+  }
+
   get signal(): AbortSignal {
     if (this.controller === null) {
       this.controller = new AbortController();
@@ -214,7 +229,7 @@ function deathsOf(history: Uint8Array): { queue: string; reason: string; time: n
 
 /** The return of a delivery whose handler failed: after the queue's backoff, with the error's text. */
 export function nackOfFailure(reason: string): ParsedNack {
-  return { requeue: true, delayMs: -1, reason: reason.slice(0, LIMITS.reasonLengthMax) };
+  return { requeue: true, delayMs: -1, reason: reason.slice(0, LIMITS.reasonLengthMax), cause: 'failed' };
 }
 
 function resultFields(
@@ -244,13 +259,15 @@ function resultFields(
 }
 
 function parseNack(options: NackOptions = {}): ParsedNack {
-  const { requeue = true, delayMs, reason } = options;
+  const { requeue = true, delayMs, reason, cause = 'failed' } = options;
   if (typeof requeue !== 'boolean') throw invalidArgument('requeue', requeue, 'true or false');
   if (delayMs !== undefined && !(Number.isSafeInteger(delayMs) && delayMs >= 0 && delayMs <= LIMITS.delayMsMax))
     throw invalidArgument('delayMs', delayMs, `a whole number from 0 to ${LIMITS.delayMsMax}`);
   if (reason !== undefined && typeof reason !== 'string') throw invalidArgument('reason', reason, 'text');
+  if (!FAILURE_CAUSES.includes(cause)) throw invalidArgument('cause', cause, `one of ${FAILURE_CAUSES.join(', ')}`);
   return {
     requeue,
+    cause,
     delayMs: requeue ? (delayMs ?? -1) : 0,
     reason: reason?.slice(0, LIMITS.reasonLengthMax) ?? null,
   };

@@ -179,7 +179,7 @@ export class Settlements {
 
   /** Returns deliveries that the session holds and nobody here knows. */
   giveBack(tags: Iterable<number>): void {
-    for (const tag of tags) this.nack(tag, { requeue: true, delayMs: 0, reason: null });
+    for (const tag of tags) this.nack(tag, { requeue: true, delayMs: 0, reason: null, cause: 'failed' });
   }
 
   /** Resolves when everything that was said so far is answered, or never will be, or the time limit of a request is over. */
@@ -317,5 +317,5 @@ export class Settlements {
 }
 
 function isSameNack(a: ParsedNack, b: ParsedNack): boolean {
-  return a.requeue === b.requeue && a.delayMs === b.delayMs && a.reason === b.reason;
+  return a.requeue === b.requeue && a.delayMs === b.delayMs && a.reason === b.reason && a.cause === b.cause;
 }

@@ -3,11 +3,11 @@
  * DELIVER, many deliveries to one consumer.
  *
  *     [69, consumerId, [delivery...]]
- *     delivery = [tag, id, queueIndex, priority, attempt, redelivered, contentType|nil, headers|nil, body, dead letters?]
+ *     delivery = [tag, id, queueIndex, priority, attempt, redelivered, contentType|nil, headers|nil, body, dead letters|nil?, attempt log?]
  *
  * Tags rise within a session. `queueIndex` counts in the consumer's own list of queues. `attempt` is 1 for the first handler that starts.
- * `contentType`, `headers` and `body` are the published bytes as they came. The last field is there for a message that was a dead letter, see
- * `dead-letters.ts`.
+ * `contentType`, `headers` and `body` are the published bytes as they came. The last two fields are there for a message that was a dead letter,
+ * see `dead-letters.ts`, and for one with failed attempts, see `failed-attempts.ts`.
  */
 import type { FrameReader } from './frame-reader.js';
 import type { FrameWriter } from './frame-writer.js';
@@ -40,11 +40,11 @@ export interface DeliveryFields {
 }
 
 /**
- * Everything of a delivery but its payload, which the caller appends: `contentType headers body` as they were published. With `hasHistory` what
- * `writeDeadLetters` writes follows the payload.
+ * Everything of a delivery but its payload, which the caller appends: `contentType headers body` as they were published. `more`: fields that follow the
+ * payload, 1: what `writeDeadLetters` writes, 2: that or nil, and what `writeAttemptLog` writes.
  */
-export function writeDeliveryHead(writer: FrameWriter, fields: DeliveryFields, hasHistory = false): void {
-  writer.arrayHeader(hasHistory ? DELIVERY_FIELDS + 1 : DELIVERY_FIELDS);
+export function writeDeliveryHead(writer: FrameWriter, fields: DeliveryFields, more: 0 | 1 | 2 = 0): void {
+  writer.arrayHeader(DELIVERY_FIELDS + more);
   writer.uint(fields.tag);
   writer.uint(fields.id);
   writer.uint(fields.queueIndex);
@@ -53,12 +53,13 @@ export function writeDeliveryHead(writer: FrameWriter, fields: DeliveryFields, h
   writer.bool(fields.redelivered);
 }
 
-/** One delivery as the reader found it; `headers` and `history` (see `readDeadLetters`) are MessagePack bytes or null. Views lie in the frame. */
+/** One delivery as the reader found it; `headers`, `history` (see `readDeadLetters`) and `attemptLog` (see `readAttemptLog`) are MessagePack bytes or null. Views lie in the frame. */
 export interface WireDelivery extends DeliveryFields {
   readonly contentType: string | null;
   readonly headers: Uint8Array | null;
   readonly body: Uint8Array;
   readonly history: Uint8Array | null;
+  readonly attemptLog: Uint8Array | null;
 }
 
 /** Reads a DELIVER and hands over each delivery in order. Throws BAD_FRAME. */
@@ -90,9 +91,10 @@ function readDelivery(reader: FrameReader, lastContentType: string | null): Wire
   const contentType = reader.strOrNilLike(lastContentType, 'contentType', LIMITS.contentTypeLengthMax);
   const headers = readHeaders(reader);
   const body = reader.bin('body');
-  const history = fields > DELIVERY_FIELDS ? readRaw(reader, 'dead letters') : null;
-  for (let extra = DELIVERY_FIELDS + 1; extra < fields; extra++) reader.skip('an unknown field');
-  return { tag, id, queueIndex, priority, attempt, redelivered, contentType, headers, body, history };
+  const history = fields > DELIVERY_FIELDS && !reader.nil() ? readRaw(reader, 'dead letters') : null;
+  const attemptLog = fields > DELIVERY_FIELDS + 1 && !reader.nil() ? readRaw(reader, 'attempt log') : null;
+  for (let extra = DELIVERY_FIELDS + 2; extra < fields; extra++) reader.skip('an unknown field');
+  return { tag, id, queueIndex, priority, attempt, redelivered, contentType, headers, body, history, attemptLog };
 }
 
 function readHeaders(reader: FrameReader): Uint8Array | null {

@@ -6,6 +6,7 @@ export * from './dead-letters.js';
 export * from './deliver-frame.js';
 export * from './errors.js';
 export * from './exchanges.js';
+export * from './failed-attempts.js';
 export * from './failure.js';
 export * from './frame-reader.js';
 export * from './frame-writer.js';

@@ -65,6 +65,9 @@ export const LIMITS = {
   heartbeatMisses: 2,
   /** Entries in a message's history as a dead letter. */
   deadLettersMax: 16,
+  /** Failed attempts of a message that are remembered, and characters of the reason of each. */
+  failuresMax: 5,
+  failureReasonMax: 200,
   /** Names per page of a listing. */
   pageMax: 1_000,
   /** Ids in one request about messages. */

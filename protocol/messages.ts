@@ -1,6 +1,7 @@
 /** Messages by their ids: which of a queue's are meant, what is told of one, and what has become of those that were to be changed. */
 import type { DeadLetter, DeadLetterReason } from './dead-letters.js';
 import type { HeaderValue } from './exchanges.js';
+import type { AttemptLog } from './failed-attempts.js';
 
 export const MESSAGE_STATES = ['ready', 'delayed', 'leased', 'started'] as const;
 /** `ready` and `delayed` wait; `leased` are with a consumer that has not started them, `started` with a handler. */
@@ -44,6 +45,8 @@ export interface MessageInfo {
   readonly memory: boolean;
   /** Queues that have given it up, oldest first. */
   readonly deadLetters: readonly DeadLetter[];
+  /** Attempts that have failed. */
+  readonly attemptLog: AttemptLog;
 }
 
 /** A message with what is in it. */

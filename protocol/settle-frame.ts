@@ -4,13 +4,14 @@
  *
  *     [7 START,   settleSeq, [first, count, ...]]
  *     [8 ACK,     settleSeq, [first, count, ...]]
- *     [9 NACK,    settleSeq, [first, count, ...], requeue, delayMs, reason|nil]     delayMs -1: the queue's backoff
+ *     [9 NACK,    settleSeq, [first, count, ...], requeue, delayMs, reason|nil, cause?]     delayMs -1: the queue's backoff
  *     [10 RELEASE, settleSeq, [first, count, ...], delayMs?]     absent or 0: at once
  *     [72 RECALL, [first, count, ...]]
  *
  * `settleSeq` numbers these frames within a session, from 1. The broker answers `[70 SETTLED, settleSeq]` when every frame up to that
  * number is on disk, so a client resends what was not answered when it resumes.
  */
+import { FAILURE_CAUSES, type FailureCause } from './failed-attempts.js';
 import type { FrameReader } from './frame-reader.js';
 import type { FrameWriter } from './frame-writer.js';
 import { LIMITS } from './limits.js';
@@ -68,6 +69,8 @@ export class SettleFrame {
   /** NACK and RELEASE: ms before it is delivered again; -1 for the queue's backoff. */
   delayMs = -1;
   reason: string | null = null;
+  /** NACK: what the attempts have failed of. */
+  cause: FailureCause = 'failed';
 
   read(reader: FrameReader, isNack: boolean): this {
     const fields = reader.arrayHeader('frame', 64);
@@ -88,6 +91,11 @@ export class SettleFrame {
       this.reason = reader.strOrNil('reason', LIMITS.reasonLengthMax * 4);
       if (this.delayMs < -1 || this.delayMs > LIMITS.delayMsMax)
         throw reader.bad(`a delayMs from -1 to ${LIMITS.delayMsMax}`);
+      this.cause = 'failed';
+      if (fields > known) {
+        this.cause = FAILURE_CAUSES[reader.uint('cause')] ?? 'failed';
+        read = known + 1;
+      }
     }
     for (let i = read; i < fields; i++) reader.skip('an unknown field');
     reader.end();
@@ -108,6 +116,7 @@ export interface NackFields {
   readonly requeue: boolean;
   readonly delayMs: number;
   readonly reason: string | null;
+  readonly cause: FailureCause;
 }
 
 export function writeNack(
@@ -117,7 +126,8 @@ export function writeNack(
   ranges: TagRanges,
   nack: NackFields,
 ): void {
-  writer.arrayHeader(6);
+  const isPlain = nack.cause === 'failed';
+  writer.arrayHeader(isPlain ? 6 : 7);
   writer.uint(op);
   writer.uint(settleSeq);
   ranges.write(writer);
@@ -125,4 +135,5 @@ export function writeNack(
   writer.int(nack.delayMs);
   if (nack.reason === null) writer.nil();
   else writer.str(nack.reason);
+  if (!isPlain) writer.uint(FAILURE_CAUSES.indexOf(nack.cause));
 }

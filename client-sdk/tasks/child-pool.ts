@@ -265,9 +265,9 @@ export class ChildPool implements Pool {
     const error = new LovageError('TASK_CRASHED', message, { details: { id: delivery.id } });
     this.#options.onError(error);
     if (facts.ack === 'early') return;
-    if (delivery.attempt < facts.maxCrashes) return say(delivery.nack({ reason: message }));
-    if (await this.#options.hasDeadLetters(delivery.queue))
-      return say(delivery.nack({ requeue: false, reason: message }));
+    const nack = { reason: message, cause: 'crashed' } as const;
+    if (delivery.attemptLog.crashes + 1 < facts.maxCrashes) return say(delivery.nack(nack));
+    if (await this.#options.hasDeadLetters(delivery.queue)) return say(delivery.nack({ requeue: false, ...nack }));
     // Nobody would ever hear of it.
     if (facts.result === 'none') giveUp(delivery, facts, 'TASK_CRASHED', error);
     else keepFailure(delivery, facts, 'TASK_CRASHED', error);

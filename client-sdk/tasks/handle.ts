@@ -1,5 +1,5 @@
 /** A task that was sent: what has become of it, and what came of it. */
-import { LovageError, type MessageWhereabouts, RESULTS_QUEUE } from '@lovage/protocol';
+import { type FailedAttempt, LovageError, type MessageWhereabouts, RESULTS_QUEUE } from '@lovage/protocol';
 import type { RevokeOptions } from '../messages.js';
 import type { WaitOptions } from '../results.js';
 import type { TaskApp } from './app.js';
@@ -32,9 +32,11 @@ export interface TaskStatus {
   readonly queue: string | null;
   /** ms since 1970 when it is due, of one that is delayed or retrying; null otherwise. */
   readonly dueAt: number | null;
+  /** Its last attempts that failed, at most five, oldest first; of one that is not done. */
+  readonly failures: readonly FailedAttempt[];
 }
 
-const UNKNOWN: TaskStatus = { state: 'unknown', attempts: 0, queue: null, dueAt: null };
+const UNKNOWN: TaskStatus = { state: 'unknown', attempts: 0, queue: null, dueAt: null, failures: [] };
 
 export class TaskHandle<Result = unknown> {
   /** The task's number in the broker. */
@@ -83,14 +85,14 @@ export class TaskHandle<Result = unknown> {
     if (found === null || found === undefined) return UNKNOWN;
     const { attempts, dueAt, queue } = found;
     if (queue === RESULTS_QUEUE) return await this.#finished(attempts);
-    return { state: waitingOr(found), attempts, queue, dueAt };
+    return { state: waitingOr(found), attempts, queue, dueAt, failures: found.attemptLog.failures };
   }
 
   async #finished(attempts: number): Promise<TaskStatus> {
     const client = await this.#app.client();
     try {
       const { contentType, body } = await client.results.wait(this.id);
-      return { state: outcomeOf(contentType, body), attempts, queue: null, dueAt: null };
+      return { state: outcomeOf(contentType, body), attempts, queue: null, dueAt: null, failures: [] };
     } catch (error) {
       // It has expired between the two questions.
       if (error instanceof LovageError && error.code === 'RESULT_NOT_FOUND') return UNKNOWN;

@@ -9,7 +9,14 @@
  *                            submit ... gather the next ──────────────┘  release: confirms, deliveries, replies leave
  */
 import type { DeliveryFields, FrameWriter, QueueInfo } from '@lovage/protocol';
-import { DELIVERY_OVERHEAD_BYTES, deadLettersBytes, writeDeadLetters, writeDeliveryHead } from '@lovage/protocol';
+import {
+  attemptLogBytes,
+  DELIVERY_OVERHEAD_BYTES,
+  deadLettersBytes,
+  writeAttemptLog,
+  writeDeadLetters,
+  writeDeliveryHead,
+} from '@lovage/protocol';
 import type { Command, OpenCommand } from '../engine/command.js';
 import type { Opened } from '../engine/effects.js';
 import type { Engine } from '../engine/engine.js';
@@ -167,7 +174,8 @@ export class Broker implements BatchOwner {
   }
 
   /**
-   * Bytes of memory that messages take: their rows, the bodies that are kept in memory only, leases, dedup keys, and what is not written or not sent yet. The
+   * Bytes of memory that messages take: their rows, the bodies that are kept in memory only, leases, dedup keys, logs of
+   * failed attempts, and what is not written or not sent yet. The
    * cache is not among them, because it has a bound of its own.
    */
   memoryBytes(): number {
@@ -175,7 +183,7 @@ export class Broker implements BatchOwner {
     const journalBytes = this.#journal.syncClass === 'memory' ? table.journalUsage.bytes * MEMORY_JOURNAL_FACTOR : 0;
     const rows = table.size * ROW_BYTES + leases.size * LEASE_BYTES;
     const bodies = table.memoryFrames.bytes + journalBytes;
-    return rows + bodies + dedupUsage.bytes + this.#journal.stagedBytes + this.unsentBytes;
+    return rows + bodies + dedupUsage.bytes + table.attemptLogBytes + this.#journal.stagedBytes + this.unsentBytes;
   }
 
   /** True while the session has consumers, or deliveries to answer for: it has to be heard. */
@@ -189,7 +197,8 @@ export class Broker implements BatchOwner {
     const { table, leases } = this.engine.state;
     const slot = leases.slot[lease]!;
     const bytes = table.length[slot]! + DELIVERY_OVERHEAD_BYTES;
-    return (table.flags[slot]! & FLAG.HISTORY) === 0 ? bytes : bytes + deadLettersBytes(table.historyOf(slot));
+    if ((table.flags[slot]! & (FLAG.HISTORY | FLAG.FAILED)) === 0) return bytes;
+    return bytes + deadLettersBytes(table.historyOf(slot)) + attemptLogBytes(table.attemptLogOf(slot));
   }
 
   /** Whether a row of the lease table still is the lease of this serial number, with its message. */
@@ -215,7 +224,8 @@ export class Broker implements BatchOwner {
     fields.attempt = table.attempts[slot]! + 1;
     fields.redelivered = (table.flags[slot]! & FLAG.REDELIVERED) !== 0;
     const hasHistory = (table.flags[slot]! & FLAG.HISTORY) !== 0;
-    writeDeliveryHead(writer, fields, hasHistory);
+    const hasFailed = (table.flags[slot]! & FLAG.FAILED) !== 0;
+    writeDeliveryHead(writer, fields, hasFailed ? 2 : hasHistory ? 1 : 0);
     const length = table.length[slot]!;
     writer.ensure(length);
     const segment = table.segment[slot]!;
@@ -225,6 +235,8 @@ export class Broker implements BatchOwner {
     else this.#journal.copyTo(segment, offset, length, writer.bytes, writer.length);
     writer.length += length;
     if (hasHistory) writeDeadLetters(writer, table.historyOf(slot));
+    else if (hasFailed) writer.nil();
+    if (hasFailed) writeAttemptLog(writer, table.attemptLogOf(slot));
     this.engine.sent(lease);
   }
 

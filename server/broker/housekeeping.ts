@@ -12,7 +12,8 @@ import type { Journal, ReplayedRecord } from '../journal/journal.js';
 import type { EffectRouter } from './effect-router.js';
 import { RecordReader } from './record-codec.js';
 
-/** Bytes of payload in one move record, and messages: with its history as a dead letter a message has some 90 values, and a head two million at most. */
+/** Bytes of payload in one move record, and messages: with its history as a dead letter and its failed attempts a message has some 120 values, and a
+ * head two million at most. */
 const MOVE_BYTES = 256 * 1024;
 const MOVE_MESSAGES = 8_192;
 /**

@@ -12,7 +12,7 @@
  *      8    queue-delete  [index]
  *      9    queue-pause   [index, isPaused]
  *     10    ids           [below]
- *     11    move          [[id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumer, offset, length, history?], ...]   payloads
+ *     11    move          [[id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumer, offset, length, history?, attemptLog?], ...]   payloads
  *     12    checkpoint    [timeMs, nextId, nextSession, [bytes of each part]]        parts, see `checkpoint-codec.ts`
  *     13    queue-settings  [timeMs, index, version, settings]
  *     14    transfer      [timeMs, reason, [id, queue, expiryMs, ...]]
@@ -25,19 +25,24 @@
  *     21    token-revoke  [id]
  *     22    namespace     [name, settings]
  *     23    namespace-delete  [name]
+ *     40    failure       [timeMs, cause, reason, [id, attempt, ...]]
  *     24    complete      [timeMs, queue, [index, id, priority, attempts, expiryMs, ...]]      the COMPLETE frame as it came
  *
- * `history` of a moved message is there if it was a dead letter: [[queue's name, reason, timeMs, count], ...].
+ * `history` of a moved message is there if it was a dead letter: [[queue's name, reason, timeMs, count], ...]; `attemptLog` if attempts have failed:
+ * [crashes, [[attempt, cause, timeMs, reason], ...]], behind an empty `history` if it has none.
  *
  * How to change this: add fields to the end of a head, or a new type. A type's number is never used again, and journals of older versions
  * must stay readable.
  */
 import {
+  attemptLogOf,
+  attemptLogRow,
   CompleteBatch,
   DEAD_LETTER_REASONS,
   type DeadLetter,
   decodeValue,
   encodeValue,
+  FAILURE_CAUSES,
   FrameReader,
   type NamespaceSettings,
   PublishBatch,
@@ -47,6 +52,7 @@ import {
 } from '@lovage/protocol';
 import {
   type CompleteRecord,
+  type FailureRecord,
   type JournalRecord,
   type MovedMessage,
   type MoveRecord,
@@ -90,6 +96,7 @@ export const RECORD_TYPES = {
   namespace: 22,
   'namespace-delete': 23,
   complete: 24,
+  failure: 40,
 } as const satisfies Record<JournalRecord['type'], number>;
 
 const NAMES = new Map<number, JournalRecord['type']>(
@@ -125,6 +132,7 @@ const HEADS: {
   unbind: bindingRow,
   namespace: (record) => [record.name, record.settings],
   'namespace-delete': (record) => [record.name],
+  failure: (record) => [record.timeMs, FAILURE_CAUSES.indexOf(record.cause), record.reason, record.entries],
   'message-priority': (record) => [record.entries],
 };
 
@@ -169,9 +177,15 @@ export function encodeMoveHead(record: MoveRecord): Uint8Array {
       message.consumerId,
       message.offset,
       message.length,
-      ...(message.history.length === 0 ? [] : [message.history.map(historyFields)]),
+      ...trailerOf(message),
     ]),
   );
+}
+
+/** What few messages have. */
+function trailerOf({ history, attemptLog }: MovedMessage): readonly unknown[] {
+  if (attemptLog.failures.length > 0) return [history.map(historyFields), attemptLogRow(attemptLog)];
+  return history.length === 0 ? [] : [history.map(historyFields)];
 }
 
 function historyFields({ queue, reason, timeMs, count }: DeadLetter): readonly unknown[] {
@@ -240,6 +254,8 @@ export class RecordReader {
         return { type, index: head[0] as number, isPaused: head[1] as boolean };
       case 'ids':
         return { type, below: head[0] as number };
+      case 'failure':
+        return failureOf(head);
       case 'message-priority':
         return { type, entries: head[0] as number[] };
       case 'move':
@@ -325,8 +341,33 @@ function movedMessage(fields: readonly unknown[]): MovedMessage {
     number,
     number,
   ];
+  const attemptLog = attemptLogOf(fields[12]);
   const history = ((fields[11] ?? []) as [string, number, number, number][]).map(deadLetter);
-  return { id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumerId, offset, length, history };
+  return {
+    id,
+    queue,
+    priority,
+    attempts,
+    dueMs,
+    expiryMs,
+    session,
+    tag,
+    consumerId,
+    offset,
+    length,
+    history,
+    attemptLog,
+  };
+}
+
+function failureOf([timeMs, cause, reason, entries]: readonly unknown[]): FailureRecord {
+  return {
+    type: 'failure',
+    timeMs: timeMs as number,
+    cause: FAILURE_CAUSES[cause as number] ?? 'failed',
+    reason: reason as string,
+    entries: entries as number[],
+  };
 }
 
 function deadLetter([queue, reason, timeMs, count]: readonly [string, number, number, number]): DeadLetter {

@@ -8,6 +8,7 @@ import type {
   DeclareMode,
   ErrorCode,
   ExchangeType,
+  FailureCause,
   MessageFilter,
   NamespaceSettings,
   PublishBatch,
@@ -140,7 +141,9 @@ export interface NackCommand {
   readonly requeue: boolean;
   /** -1: by the queue's backoff. */
   readonly delayMs: number;
+  /** With one the attempt is logged. */
   readonly reason: string | null;
+  readonly cause: FailureCause;
 }
 
 export interface DeclareCommand {

@@ -260,6 +260,7 @@ export class Engine {
       consumerId: consumer?.id ?? 0,
       length: table.length[slot]!,
       history: table.historyOf(slot),
+      attemptLog: table.attemptLogOf(slot),
     };
   }
 

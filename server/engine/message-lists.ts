@@ -64,5 +64,6 @@ export function infoOf(table: MessageTable, slot: number): MessageInfo {
     redelivered: (table.flags[slot]! & FLAG.REDELIVERED) !== 0,
     memory: table.isMemory(slot),
     deadLetters: table.historyOf(slot),
+    attemptLog: table.attemptLogOf(slot),
   };
 }

@@ -11,7 +11,7 @@
  * (LEASED, STARTED, SENDING, in `prev`), the next free slot (FREE, in `next`).
  */
 
-import type { DeadLetter } from '@lovage/protocol';
+import { type AttemptLog, attemptLogBytes, type DeadLetter, NO_FAILURES } from '@lovage/protocol';
 import { FrameStore } from '../collections/frame-store.js';
 import { SegmentUsage } from '../collections/segment-usage.js';
 import { SparseIndex } from '../collections/sparse-index.js';
@@ -40,6 +40,8 @@ export const FLAG = {
   TRANSFERRED: 4,
   /** It has a history as a dead letter. */
   HISTORY: 8,
+  /** Attempts of it have failed. */
+  FAILED: 16,
 } as const;
 
 const NO_HISTORY: readonly DeadLetter[] = [];
@@ -68,6 +70,9 @@ export class MessageTable {
   readonly #slots = new SparseIndex(10);
   /** Of the few slots that have the flag HISTORY. */
   readonly #histories = new Map<number, readonly DeadLetter[]>();
+  /** Of those that have the flag FAILED, and their bytes. */
+  readonly #attemptLogs = new Map<number, AttemptLog>();
+  #attemptLogBytes = 0;
   #freeHead = -1;
   #neverUsed = 0;
 
@@ -146,6 +151,7 @@ export class MessageTable {
     if (this.isMemory(slot)) this.memoryFrames.release(this.segment[slot]!);
     else this.journalUsage.remove(this.segment[slot]!, this.length[slot]!);
     if ((this.flags[slot]! & FLAG.HISTORY) !== 0) this.#histories.delete(slot);
+    if ((this.flags[slot]! & FLAG.FAILED) !== 0) this.setAttemptLog(slot, NO_FAILURES);
     this.state[slot] = STATE.FREE;
     if (this.dueMs[slot] !== 0) this.dueMs[slot] = 0;
     if (this.expiryMs[slot] !== 0) this.expiryMs[slot] = 0;
@@ -193,6 +199,27 @@ export class MessageTable {
     } else if ((this.flags[slot]! & FLAG.HISTORY) !== 0) {
       this.flags[slot]! &= ~FLAG.HISTORY;
       this.#histories.delete(slot);
+    }
+  }
+
+  /** Bytes of memory that logs of failed attempts take. */
+  get attemptLogBytes(): number {
+    return this.#attemptLogBytes;
+  }
+
+  attemptLogOf(slot: number): AttemptLog {
+    return (this.flags[slot]! & FLAG.FAILED) === 0 ? NO_FAILURES : this.#attemptLogs.get(slot)!;
+  }
+
+  setAttemptLog(slot: number, log: AttemptLog): void {
+    if ((this.flags[slot]! & FLAG.FAILED) !== 0) this.#attemptLogBytes -= attemptLogBytes(this.#attemptLogs.get(slot)!);
+    if (log.failures.length > 0) {
+      this.flags[slot]! |= FLAG.FAILED;
+      this.#attemptLogs.set(slot, log);
+      this.#attemptLogBytes += attemptLogBytes(log);
+    } else {
+      this.flags[slot]! &= ~FLAG.FAILED;
+      this.#attemptLogs.delete(slot);
     }
   }
 

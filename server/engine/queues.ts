@@ -121,7 +121,9 @@ export class Queues {
 
   /** A queue that nobody has used for as long as its settings say goes like one that is deleted, but nobody waits for an answer. */
   expire(out: EffectSink): void {
-    for (let queue = this.#expiry.due(); queue !== null; queue = this.#expiry.due()) this.#delete(queue, null, out);
+    const due: Queue[] = [];
+    for (let queue = this.#expiry.due(); queue !== null; queue = this.#expiry.due()) due.push(queue);
+    for (const queue of due.sort((a, b) => a.index - b.index)) this.#delete(queue, null, out);
   }
 
   #delete(queue: Queue, command: DeleteCommand | null, out: EffectSink): void {

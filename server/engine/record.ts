@@ -5,10 +5,12 @@
  * How to change this: add a type; readers of older journals must still know the old ones (`server/broker/record-codec.ts`).
  */
 import {
+  type AttemptLog,
   type CompleteBatch,
   DEAD_LETTER_REASONS,
   type DeadLetter,
   type ExchangeType,
+  type FailureCause,
   type NamespaceSettings,
   type PublishBatch,
   type QueueSettings,
@@ -30,6 +32,7 @@ export type JournalRecord =
   | IdsRecord
   | MoveRecord
   | MessagePriorityRecord
+  | FailureRecord
   | TransferRecord
   | CompleteRecord
   | ExchangeRecord
@@ -112,6 +115,15 @@ export interface SessionEndRecord {
 /** Started messages go back: id, attempts, due ms (0: at once), id, ... */
 export interface ReturnRecord {
   readonly type: 'return';
+  readonly entries: readonly number[];
+}
+
+/** Attempts at messages have failed, for one reason. `entries`: id, number of the attempt, id, ... */
+export interface FailureRecord {
+  readonly type: 'failure';
+  readonly timeMs: number;
+  readonly cause: FailureCause;
+  readonly reason: string;
   readonly entries: readonly number[];
 }
 
@@ -203,6 +215,7 @@ export interface MovedMessage {
   readonly length: number;
   /** The queues that have given it up, oldest first. */
   readonly history: readonly DeadLetter[];
+  readonly attemptLog: AttemptLog;
 }
 
 export interface MoveRecord {

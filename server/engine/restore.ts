@@ -1,5 +1,6 @@
 /** Replay: each record does to the state what the command did that wrote it. Emits nothing. */
 
+import { withFailure } from './attempt-log.js';
 import { Consumer } from './consumer.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
@@ -15,6 +16,7 @@ import type { Queues } from './queues.js';
 import type {
   CheckpointRecord,
   CompleteRecord,
+  FailureRecord,
   IdsRecord,
   JournalRecord,
   MessagePriorityRecord,
@@ -113,6 +115,9 @@ export class Restore {
         break;
       case 'complete':
         this.#complete(record);
+        break;
+      case 'failure':
+        this.#failure(record);
         break;
       case 'message-priority':
         this.#messagePriority(record);
@@ -290,6 +295,15 @@ export class Restore {
     });
   }
 
+  #failure({ timeMs, cause, reason, entries }: FailureRecord): void {
+    const { table } = this.#state;
+    for (let i = 0; i < entries.length; i += 2) {
+      const slot = table.find(entries[i]!);
+      const failure = { attempt: entries[i + 1]!, cause, timeMs, reason };
+      if (slot >= 0) table.setAttemptLog(slot, withFailure(table.attemptLogOf(slot), failure));
+    }
+  }
+
   #messagePriority({ entries }: MessagePriorityRecord): void {
     for (let i = 0; i < entries.length; i += 2) {
       const slot = this.#state.table.find(entries[i]!);
@@ -305,6 +319,7 @@ export class Restore {
     queue.bytes += message.length;
     table.attempts[slot] = message.attempts;
     table.setHistory(slot, message.history);
+    table.setAttemptLog(slot, message.attemptLog);
     if (message.expiryMs !== 0) {
       table.expiryMs[slot] = message.expiryMs;
       timers.setExpiry(slot, message.expiryMs);

@@ -8,7 +8,7 @@
  *
  * Where no result can be kept (no room for the queue, a full disk), the message is settled all the same, and whoever watches is told.
  */
-import { type CompleteBatch, RESULT_STATUS, RESULTS_QUEUE } from '@lovage/protocol';
+import { type CompleteBatch, NO_FAILURES, RESULT_STATUS, RESULTS_QUEUE } from '@lovage/protocol';
 import type { MessageStateCommand, ResultWatchCommand } from './command.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
@@ -247,6 +247,7 @@ export class Results {
     table.queue[slot] = to.index;
     table.flags[slot]! |= FLAG.TRANSFERRED;
     table.setHistory(slot, []);
+    table.setAttemptLog(slot, NO_FAILURES);
     if (table.expiryMs[slot] !== 0) timers.clearExpiry(slot);
     const expiryMs = this.#expiryMs(to, batch.ttlMs[i]!);
     table.expiryMs[slot] = expiryMs;

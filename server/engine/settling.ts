@@ -1,6 +1,7 @@
 // hot path
 /** What clients say of their deliveries: START, ACK, NACK, COMPLETE, RELEASE. One frame names many tags, and its records are written before it is told to be done. */
-import type { ErrorCode } from '@lovage/protocol';
+import type { ErrorCode, FailureCause } from '@lovage/protocol';
+import { keptReason, withFailure } from './attempt-log.js';
 import type { CompleteCommand, NackCommand, SettleCommand } from './command.js';
 import type { Consumer } from './consumer.js';
 import type { DeadLetters } from './dead-letters.js';
@@ -117,14 +118,21 @@ export class Settling {
     const session = this.#state.session(command.session);
     const entries = this.#entries;
     entries.length = 0;
+    const failed: number[] = [];
+    const { cause } = command;
+    const reason = command.reason === null ? null : keptReason(command.reason);
     this.#eachTag(session, command, (lease, tag) => {
       const slot = this.#state.leases.slot[lease]!;
       if (slot >= 0 && command.requeue) this.#standInLine(lease, slot);
       this.#deliveries.freeLease(session, lease, tag);
+      if (slot >= 0 && reason !== null) this.#log(slot, cause, reason, failed);
       if (slot >= 0 && command.requeue) this.#requeue(slot, command.delayMs, entries, out);
       else if (slot >= 0) this.#reject(slot, out);
       return null;
     });
+    if (reason !== null && failed.length > 0)
+      for (const entries of recordParts(failed))
+        out.record({ type: 'failure', timeMs: this.#state.nowMs, cause, reason, entries });
     this.#deliveries.recordReturns(entries, out);
     this.#deadLetters.flush(out);
     this.#settle(session, command.settleSeq, out);
@@ -177,6 +185,15 @@ export class Settling {
     const id = table.id[slot]!;
     const isMemory = table.isMemory(slot);
     if (this.#deliveries.giveBack(slot, dueMs, out) && !isMemory) entries.push(id, attempts, dueMs);
+  }
+
+  /** One more failed attempt. A handler that fails at once has not said that it began. */
+  #log(slot: number, cause: FailureCause, reason: string, failed: number[]): void {
+    const { table, nowMs: timeMs } = this.#state;
+    if (table.state[slot] === STATE.SENDING) return;
+    const attempt = table.attempts[slot]! + (table.state[slot] === STATE.LEASED ? 1 : 0);
+    table.setAttemptLog(slot, withFailure(table.attemptLogOf(slot), { attempt, cause, timeMs, reason }));
+    if (!table.isMemory(slot)) failed.push(table.id[slot]!, attempt);
   }
 
   /** A consumer does not want it, and nobody else shall have it. */

@@ -7,6 +7,7 @@
  *
  * Records are gathered and written by `flush`, which must come before anything that rests on them: a delivery, an answer, the end of the command.
  */
+import { NO_FAILURES } from '@lovage/protocol';
 import { withDeadLetter, withoutLast } from './dead-letter-history.js';
 import type { EffectSink } from './effects.js';
 import { FLAG } from './message-table.js';
@@ -69,6 +70,8 @@ export class Transfers {
     if (table.expiryMs[slot] !== 0) timers.clearExpiry(slot);
     table.expiryMs[slot] = expiryMs;
     if (expiryMs !== 0) timers.setExpiry(slot, expiryMs);
+    // Whoever gets it back or elsewhere begins anew; a dead letter tells why it is one.
+    if (reason === 'redriven' || reason === 'moved') table.setAttemptLog(slot, NO_FAILURES);
     if (reason === 'redriven') table.setHistory(slot, withoutLast(table.historyOf(slot)));
     else if (reason !== 'moved')
       table.setHistory(slot, withDeadLetter(table.historyOf(slot), from.name, reason, timeMs));

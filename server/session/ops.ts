@@ -245,8 +245,9 @@ function results(session: Session, request: number, fields: Fields, type: 'resul
 }
 
 function nack(session: Session, frame: Uint8Array): void {
-  const { settleSeq, ranges, requeue, delayMs, reason } = settle.read(reader.open(frame), true);
-  submit(session, { type: 'nack', session: session.number, settleSeq, ranges: ranges.pairs, requeue, delayMs, reason });
+  const { settleSeq, ranges, requeue, delayMs, reason, cause } = settle.read(reader.open(frame), true);
+  const how = { requeue, delayMs, reason, cause };
+  submit(session, { type: 'nack', session: session.number, settleSeq, ranges: ranges.pairs, ...how });
 }
 
 /** `[2, [consumerId, unsettled, ...]]`: a consumer that the broker does not have is told to the client, which subscribes again. */

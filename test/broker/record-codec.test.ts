@@ -122,6 +122,13 @@ const RECORDS: readonly Bodiless[] = [
   NAMESPACE,
   { type: 'namespace-delete', name: 'team' },
   { type: 'message-priority', entries: [17, 0, 2 ** 40, 255] },
+  {
+    type: 'failure',
+    timeMs: 1_795_440_650_333,
+    cause: 'crashed',
+    reason: 'signal SIGKILL',
+    entries: [17, 1, 2 ** 40, 20],
+  },
   CHECKPOINT,
 ];
 
@@ -173,6 +180,7 @@ const MOVE: MoveRecord = {
         { queue: 'sms', reason: 'rejected', timeMs: 1_795_440_650_333, count: 2 },
         { queue: 'sms/eu.1', reason: 'attempts', timeMs: 1_795_440_650_334, count: 1 },
       ],
+      attemptLog: { crashes: 0, failures: [] },
     },
     {
       id: 6,
@@ -187,6 +195,10 @@ const MOVE: MoveRecord = {
       offset: 3,
       length: 2,
       history: [],
+      attemptLog: {
+        crashes: 1,
+        failures: [{ attempt: 2, cause: 'crashed', timeMs: 1_700_000_000_000, reason: 'exit code 3' }],
+      },
     },
   ],
   body: Buffer.from('abcde'),

@@ -129,6 +129,7 @@ describe('a line of consume', () => {
     redelivered: true,
     headers: { a: 1 },
     contentType: null,
+    attemptLog: { crashes: 0, failures: [] },
   };
 
   test('shows a body of text as a string', () => {
@@ -147,6 +148,7 @@ describe('a line of consume with headers that JSON does not have', () => {
     const headers = { large: 2n ** 60n, bytes: Uint8Array.of(0xff, 0) };
     const line = lineOf({
       id: 1,
+      attemptLog: { crashes: 0, failures: [] },
       queue: 'q',
       priority: 0,
       attempt: 1,

@@ -313,7 +313,7 @@ function deliverFrame(consumerId: number, messages: readonly Outgoing[]): Uint8A
     const { tag, id = tag, queueIndex = 0, priority = 0, attempt = 1, redelivered = false } = message;
     const { contentType = null, headers = null, body = 'hi', history = [] } = message;
     const hasHistory = history.length > 0;
-    writeDeliveryHead(writer, { tag, id, queueIndex, priority, attempt, redelivered }, hasHistory);
+    writeDeliveryHead(writer, { tag, id, queueIndex, priority, attempt, redelivered }, hasHistory ? 1 : 0);
     if (contentType === null) writer.nil();
     else writer.str(contentType);
     if (headers === null) writer.nil();

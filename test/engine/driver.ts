@@ -114,7 +114,7 @@ export class EngineDriver {
 
   nack(session: number, ranges: readonly number[], requeue: boolean, delayMs = 0): Effect[] {
     const settleSeq = this.#settleSeq(session);
-    return this.apply({ type: 'nack', session, settleSeq, ranges, requeue, delayMs, reason: null });
+    return this.apply({ type: 'nack', session, settleSeq, ranges, requeue, delayMs, reason: null, cause: 'failed' });
   }
 
   /** Completes deliveries, each with a body. */

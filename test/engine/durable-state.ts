@@ -2,7 +2,7 @@
  * What of an engine's state has to outlive the broker, as plain values in a fixed order, so that two engines can be compared: one that lives, and
  * one that was made from its records (promise P10).
  */
-import type { DeadLetter, NamespaceSettings, QueueSettings } from '@lovage/protocol';
+import type { AttemptLog, DeadLetter, NamespaceSettings, QueueSettings } from '@lovage/protocol';
 import type { Token } from '../../server/engine/access.js';
 import type { Engine } from '../../server/engine/engine.js';
 import { factsOf } from '../../server/engine/exchange.js';
@@ -20,6 +20,7 @@ export interface DurableMessage {
   readonly offset: number;
   readonly length: number;
   readonly history: readonly DeadLetter[];
+  readonly attemptLog: AttemptLog;
   /** Session, consumer and tag of the handler that has begun. */
   readonly started: readonly number[] | null;
 }
@@ -118,6 +119,7 @@ function durableMessages(state: Engine['state'], nowMs: number): DurableMessage[
       offset: table.offset[slot]!,
       length: table.length[slot]!,
       history: table.historyOf(slot),
+      attemptLog: table.attemptLogOf(slot),
       started: consumer === null ? null : [consumer.session.number, consumer.id, leases.tag[lease]!],
     });
   });

@@ -1,5 +1,5 @@
 /** Random things to do with a broker. An intent names no ids: the world turns it into a command by what is there. */
-import type { Role } from '@lovage/protocol';
+import type { FailureCause, Role } from '@lovage/protocol';
 import fc from 'fast-check';
 
 export const QUEUES = ['q0', 'q1', 'q2', 'q3'] as const;
@@ -89,6 +89,9 @@ export type Intent =
       readonly again: boolean;
       readonly requeue: boolean;
       readonly delayMs: number;
+      /** Characters of a NACK's reason, -1 for none. */
+      readonly reason: number;
+      readonly cause: FailureCause;
     }
   | {
       readonly type: 'watch';
@@ -247,6 +250,8 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       again: fc.nat(9).map((n) => n === 0),
       requeue: fc.nat(3).map((n) => n > 0),
       delayMs: fc.constantFrom(-1, -1, 0, 0, 20),
+      reason: fc.constantFrom(-1, 0, 7, 100, 101),
+      cause: fc.constantFrom('failed' as const, 'crashed' as const),
     }),
   ],
   [

@@ -116,6 +116,46 @@ describe('a message that is transferred', () => {
     expect(historyOf(driver, 1)).toEqual(found);
   });
 
+  test('tells as a dead letter why its attempts have failed, over restarts and copied forward, until it goes back', () => {
+    const { driver, session } = withQueues();
+    driver.publish(session, { queue: 'c' });
+    driver.consume(session, ['c']);
+    const fail = (tag: number, reason: string | null, cause: 'failed' | 'crashed', requeue = true): unknown =>
+      driver.apply({
+        ...{ type: 'nack', session, settleSeq: tag, ranges: [tag, 1] },
+        requeue,
+        delayMs: 0,
+        reason,
+        cause,
+      });
+    fail(1, 'x'.repeat(300), 'crashed');
+    for (let tag = 2; tag <= 5; tag++) fail(tag, `reason ${tag}`, 'failed');
+    fail(6, null, 'crashed');
+    driver.apply({ type: 'close', session });
+    const found = {
+      crashes: 1,
+      failures: ['x'.repeat(200), 'reason 2', 'reason 3', 'reason 4', 'reason 5'].map((reason, i) => ({
+        ...{ attempt: i + 1, cause: i === 0 ? 'crashed' : 'failed', timeMs: driver.nowMs, reason },
+      })),
+    };
+    const { table } = driver.engine.state;
+    expect(table.attemptLogOf(table.find(1))).toEqual(found);
+    transfer(driver, 1, 'b', 'rejected');
+    driver.restart();
+    const message = { ...driver.engine.movable(1, 1, driver.engine.state.table.offset[0]!)!, offset: 0 };
+    const payload = driver.log.read(1, driver.engine.state.table.offset[0]!, message.length).slice();
+    driver.roll();
+    driver.engine.move([message], payload, driver.sink);
+    driver.reclaim(2);
+    driver.restart();
+    const after = driver.engine.state.table;
+    expect(after.attemptLogOf(after.find(1))).toEqual(found);
+    expect(after.attemptLogBytes).toBeGreaterThan(200);
+    transfer(driver, 1, 'c', 'redriven');
+    expect(after.attemptLogOf(after.find(1))).toEqual({ crashes: 0, failures: [] });
+    expect(after.attemptLogBytes).toBe(0);
+  });
+
   test('in memory only is transferred without a record', () => {
     const { driver, session } = withQueues();
     driver.frame(session, { firstSeq: 1, flags: 1, messages: [{ queue: 'a' }] });

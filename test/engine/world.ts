@@ -388,7 +388,7 @@ export class World {
     );
   }
 
-  settle({ session: index, op, from, count, second, again, requeue, delayMs }: IntentOf<'settle'>): void {
+  settle({ session: index, op, from, count, second, again, requeue, delayMs, ...how }: IntentOf<'settle'>): void {
     this.#with(index, (session) => {
       const tags = this.#tagsToSettle(session);
       const ranges = [tags[from % tags.length]!, count];
@@ -399,7 +399,11 @@ export class World {
       if (op === 'complete')
         return this.apply({ type: op, session: session.number, batch: this.#completed(settleSeq, ranges, count) });
       if (op === 'nack')
-        this.apply({ type: op, session: session.number, settleSeq, ranges, requeue, delayMs, reason: null });
+        this.apply({
+          ...{ type: op, session: session.number, settleSeq, ranges, requeue, delayMs, cause: how.cause },
+          // Long ones of an odd length are cut in the middle of a character.
+          reason: how.reason < 0 ? null : `${'x'.repeat(how.reason % 2)}${'\u{1f9f1}'.repeat(how.reason)}`,
+        });
       else if (op === 'release' && delayMs > 0)
         this.apply({ type: op, session: session.number, settleSeq, ranges, delayMs });
       else this.apply({ type: op, session: session.number, settleSeq, ranges });

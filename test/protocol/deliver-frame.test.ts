@@ -1,4 +1,5 @@
 import {
+  attemptLogBytes,
   beginDeliver,
   DEAD_LETTER_REASONS,
   DELIVERY_OVERHEAD_BYTES,
@@ -10,9 +11,11 @@ import {
   FrameWriter,
   PublishBatch,
   PublishFrameWriter,
+  readAttemptLog,
   readDeadLetters,
   readDeliver,
   type WireDelivery,
+  writeAttemptLog,
   writeDeadLetters,
   writeDeliveryHead,
 } from '@lovage/protocol';
@@ -126,6 +129,46 @@ describe('dead letters of a delivery', () => {
   });
 });
 
+describe('the attempt log of a delivery', () => {
+  const failure = {
+    attempt: 65_535,
+    cause: 'crashed',
+    timeMs: Number.MAX_SAFE_INTEGER,
+    reason: '\u20ac'.repeat(200),
+  } as const;
+
+  test('is read back, in no more bytes than are counted for it, behind dead letters or none', () => {
+    for (const log of [
+      { crashes: 3, failures: [{ ...failure, cause: 'failed' as const, reason: '' }] },
+      { crashes: Number.MAX_SAFE_INTEGER, failures: new Array(5).fill(failure) },
+    ]) {
+      const writer = new FrameWriter(16);
+      writeAttemptLog(writer, log);
+      expect(readAttemptLog(writer.copy())).toEqual(log);
+      expect(writer.length).toBeLessThanOrEqual(attemptLogBytes(log));
+    }
+    const log = encodeValue([1, [[2, 1, 5, 'exit code 3']]]);
+    const { deliveries } = deliveriesOf(concat('93 45 07 91 9b 01 01 00 00 01 c2 c0 c0 c4026869 c0', log));
+    expect(deliveries[0]!.history).toBeNull();
+    expect(readAttemptLog(deliveries[0]!.attemptLog!)).toEqual({
+      crashes: 1,
+      failures: [{ attempt: 2, cause: 'crashed', timeMs: 5, reason: 'exit code 3' }],
+    });
+  });
+
+  test('leaves out what a later version may say', () => {
+    const entries = [[1, 0, 5, 'a'], [2, 9, 5, 'b'], [3, 0, '5', 'c'], 7, [4, 0, 6, 'd', 'more']];
+    expect(readAttemptLog(encodeValue(['many', entries]))).toEqual({
+      crashes: 0,
+      failures: [
+        { attempt: 1, cause: 'failed', timeMs: 5, reason: 'a' },
+        { attempt: 4, cause: 'failed', timeMs: 6, reason: 'd' },
+      ],
+    });
+    expect(readAttemptLog(encodeValue({ a: 1 }))).toEqual({ crashes: 0, failures: [] });
+  });
+});
+
 test("a delivery's own fields are never longer than the overhead that is counted for them", () => {
   const writer = new FrameWriter(16);
   const most = Number.MAX_SAFE_INTEGER;
@@ -185,8 +228,15 @@ test('what is published is delivered byte for byte', () => {
       });
       expect(read).toHaveLength(messages.length);
       for (const [i, [fields, { contentType, headers, body }]] of messages.entries()) {
-        const { contentType: readType, headers: readHeaders, body: readBody, history, ...readFields } = read[i]!;
-        expect(history).toBeNull();
+        const {
+          contentType: readType,
+          headers: readHeaders,
+          body: readBody,
+          history,
+          attemptLog,
+          ...readFields
+        } = read[i]!;
+        expect([history, attemptLog]).toEqual([null, null]);
         expect(readFields).toEqual(fields);
         expect(readType).toBe(contentType);
         expect(readHeaders === null ? null : hex(readHeaders)).toBe(

@@ -8,6 +8,7 @@ import {
   encodeFrame,
   encodeValue,
   endDeliver,
+  type FailureCause,
   FrameReader,
   FrameWriter,
   PublishBatch,
@@ -136,7 +137,7 @@ function encodeDeliver(frame: unknown[]): Uint8Array {
   const writer = new FrameWriter(16);
   const at = beginDeliver(writer, consumerId);
   for (const [tag, id, queueIndex, priority, attempt, redelivered, contentType, headers, body, history] of deliveries) {
-    writeDeliveryHead(writer, { tag, id, queueIndex, priority, attempt, redelivered }, history !== undefined);
+    writeDeliveryHead(writer, { tag, id, queueIndex, priority, attempt, redelivered }, history === undefined ? 0 : 1);
     writer.raw(encodeValue(contentType));
     writer.raw(encodeValue(headers));
     writer.bin(body);
@@ -151,20 +152,21 @@ function encodeDeliver(frame: unknown[]): Uint8Array {
 }
 
 function encodeSettle(frame: unknown[]): Uint8Array {
-  const [op, settleSeq, pairs, requeue, delayMs, reason] = frame as [
+  const [op, settleSeq, pairs, requeue, delayMs, reason, cause = 'failed'] = frame as [
     number,
     number,
     number[],
     boolean,
     number,
     string | null,
+    FailureCause?,
   ];
   const ranges = new TagRanges();
   for (let i = 0; i < pairs.length; i += 2) {
     for (let n = 0; n < pairs[i + 1]!; n++) ranges.add(pairs[i]! + n);
   }
   const writer = new FrameWriter(16);
-  if (op === CLIENT_OPS.NACK) writeNack(writer, op, settleSeq, ranges, { requeue, delayMs, reason });
+  if (op === CLIENT_OPS.NACK) writeNack(writer, op, settleSeq, ranges, { requeue, delayMs, reason, cause });
   // The field behind the ranges is that of a RELEASE here.
   else writeSettle(writer, op, settleSeq, ranges, Number(requeue ?? 0));
   return writer.copy();

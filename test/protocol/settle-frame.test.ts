@@ -118,16 +118,18 @@ describe('SettleFrame.read', () => {
         fc.boolean(),
         fc.integer({ min: -1, max: LIMITS.delayMsMax }),
         fc.option(fc.string({ unit: 'binary', maxLength: 1_000 })),
-        (settleSeq, requeue, delayMs, reason) => {
+        fc.constantFrom('failed' as const, 'crashed' as const),
+        (settleSeq, requeue, delayMs, reason, cause) => {
           const ranges = new TagRanges();
           ranges.add(3);
           const writer = new FrameWriter(1);
-          writeNack(writer, CLIENT_OPS.NACK, settleSeq, ranges, { requeue, delayMs, reason });
+          writeNack(writer, CLIENT_OPS.NACK, settleSeq, ranges, { requeue, delayMs, reason, cause });
           expect(new SettleFrame().read(new FrameReader().open(writer.copy()), true)).toMatchObject({
             settleSeq,
             requeue,
             delayMs,
             reason,
+            cause,
           });
         },
       ),

@@ -57,6 +57,15 @@ app.task('exit', () => process.exit(3), { maxCrashes: 2 });
 app.task('exit.dead', () => process.exit(3), { queue: 'given-up', maxCrashes: 2 });
 app.task('exit.once', (ctx) => (ctx.attempt === 1 ? process.exit(3) : ctx.attempt));
 app.task(
+  'fails.and.exits',
+  (ctx) => {
+    if (ctx.attempt <= 2) throw new Error(`failure ${ctx.attempt}`);
+    if (ctx.attempt === 3) process.exit(3);
+    return ctx.attempt;
+  },
+  { maxCrashes: 2, retry: { max: 2, delayMs: 1 } },
+);
+app.task(
   'thrown.later',
   () => {
     setImmediate(() => {

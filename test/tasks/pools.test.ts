@@ -134,16 +134,18 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     const { errors, send } = await bench(pool);
     const bystanders = [await send('wait', 300), await send('where')];
     expect(await resultOf(send('exit.once'))).toBe(2);
+    // A cap of its own: what has failed before does not count.
+    expect(await resultOf(send('fails.and.exits'))).toBe(4);
     const error = await errorOf(resultOf(send('exit')));
     expect(error).toMatchObject({ code: 'TASK_CRASHED', details: { attempts: 2 } });
     expect(error.cause).toMatchObject({ message: 'Task "exit" has ended its child: exit code 3' });
     expect((await errorOf(resultOf(send('thrown.later')))).code).toBe('TASK_CRASHED');
     expect(await bystanders[0]!.result()).toBe(1);
     expect(await bystanders[1]!.result()).toMatchObject({ attempt: 1 });
-    expect(errors.map(({ code }) => code)).toEqual(new Array(4).fill('TASK_CRASHED'));
+    expect(errors.map(({ code }) => code)).toEqual(new Array(5).fill('TASK_CRASHED'));
     // Settled before it began: nothing is left to try again.
     await send('early');
-    await eventually(() => errors.length === 5, isTrue, 'the death of the early one');
+    await eventually(() => errors.length === 6, isTrue, 'the death of the early one');
     expect(await resultOf(send('add', 1, 1))).toMatchObject({ sum: 2 });
   });
 

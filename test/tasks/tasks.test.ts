@@ -35,7 +35,9 @@ describe('a task', () => {
     expectTypeOf(add.send).parameters.toEqualTypeOf<[number, number]>();
     expectTypeOf(add).toExtend<Task<[number, number], { sum: number; attempt: number; id: number }>>();
     const handle = await add.send(2, 3);
-    expect(await handle.state()).toEqual({ state: 'queued', attempts: 0, queue: 'default', dueAt: null });
+    expect(await handle.state()).toEqual({
+      ...{ state: 'queued', attempts: 0, queue: 'default', dueAt: null, failures: [] },
+    });
     await started(app);
     expect(await handle.result()).toEqual({ sum: 5, attempt: 1, id: handle.id });
     expect(await handle.state()).toMatchObject({ state: 'succeeded', attempts: 1 });

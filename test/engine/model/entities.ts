@@ -1,5 +1,5 @@
 /** What the reference model keeps in mind: plain objects that point at each other. */
-import type { DeadLetter, QueueSettings } from '@lovage/protocol';
+import type { AttemptLog, DeadLetter, QueueSettings } from '@lovage/protocol';
 import type { Command } from '../../../server/engine/command.js';
 import type { QueueTotals } from '../../../server/engine/queue.js';
 import type { Effect } from '../recorder.js';
@@ -23,6 +23,7 @@ export interface ModelMessage {
   redelivered: boolean;
   lease: ModelLease | null;
   history: DeadLetter[];
+  attemptLog: AttemptLog;
 }
 
 export interface ModelLease {

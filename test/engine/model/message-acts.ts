@@ -133,6 +133,7 @@ export class ModelMessageActs {
   #transfer(message: ModelMessage, to: ModelQueue): void {
     this.#callBack(message);
     message.queue.totals.moved++;
+    message.attemptLog = { crashes: 0, failures: [] };
     this.#messages.arrive(message, to);
   }
 
@@ -198,7 +199,8 @@ function hasAll(headers: Readonly<Record<string, unknown>>, wanted: Readonly<Rec
 }
 
 function infoOf(message: ModelMessage): Record<string, unknown> {
-  const { id, state, priority, attempts, payload, dueMs, expiryMs, redelivered, isMemory, history } = message;
+  const { id, state, priority, attempts, payload, dueMs, expiryMs, redelivered, isMemory, history, attemptLog } =
+    message;
   return {
     id,
     state: TOLD_AS[state],
@@ -210,5 +212,6 @@ function infoOf(message: ModelMessage): Record<string, unknown> {
     redelivered,
     memory: isMemory,
     deadLetters: history,
+    attemptLog,
   };
 }

@@ -260,6 +260,7 @@ export class ModelPublishing {
       redelivered: false,
       lease: null,
       history: [],
+      attemptLog: { crashes: 0, failures: [] },
     });
     queue.totals.published++;
     this.#state.touched.add(queue);

@@ -148,7 +148,7 @@ export class ModelQueues {
 
   expire(): void {
     const over = [...this.#state.queues.values()].filter((queue) => this.deadline(queue) <= this.#state.nowMs);
-    for (const queue of over.sort((a, b) => this.deadline(a) - this.deadline(b))) this.#delete(queue, null);
+    for (const queue of over.sort((a, b) => a.index - b.index)) this.#delete(queue, null);
   }
 
   /** All queues of a namespace, by name. */

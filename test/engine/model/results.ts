@@ -140,6 +140,7 @@ export class ModelResults {
       payload,
       lease: null,
       history: [],
+      attemptLog: { crashes: 0, failures: [] },
       expiryMs: lifeMs === 0 ? 0 : nowMs + lifeMs,
     });
     this.#messages.ready(message);

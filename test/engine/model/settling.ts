@@ -1,4 +1,5 @@
 /** START, ACK, NACK and RELEASE. */
+import type { FailureCause } from '@lovage/protocol';
 import type { NackCommand, SettleCommand } from '../../../server/engine/command.js';
 import type { ModelConsumer, ModelLease, ModelMessage, ModelSession } from './entities.js';
 import type { ModelFlow } from './flow.js';
@@ -138,7 +139,8 @@ export class ModelSettling {
     }
   }
 
-  #nack(message: ModelMessage, { requeue, delayMs }: NackCommand): void {
+  #nack(message: ModelMessage, { requeue, delayMs, reason, cause }: NackCommand): void {
+    if (reason !== null) this.#log(message, cause, reason);
     if (!requeue) return this.#messages.giveUp(message, 'rejected');
     if (message.state === 'leased') {
       message.state = 'started';
@@ -147,5 +149,21 @@ export class ModelSettling {
     const { backoffMsMin, backoffMsMax } = message.queue.settings;
     const backoffMs = Math.min(backoffMsMax, backoffMsMin * 2 ** (message.attempts - 1));
     this.#messages.giveBack(message, delayMs >= 0 ? delayMs : backoffMs);
+  }
+
+  /** The last five, their reasons cut at 200 characters, a character of two halves never in the middle. */
+  #log(message: ModelMessage, cause: FailureCause, reason: string): void {
+    const { crashes, failures } = message.attemptLog;
+    let kept = '';
+    for (const character of reason) {
+      if (kept.length + character.length > 200) break;
+      kept += character;
+    }
+    const attempt = message.attempts + (message.state === 'leased' ? 1 : 0);
+    const failure = { attempt, cause, timeMs: this.#state.nowMs, reason: kept };
+    message.attemptLog = {
+      crashes: cause === 'crashed' ? crashes + 1 : crashes,
+      failures: [...failures, failure].slice(-5),
+    };
   }
 }
