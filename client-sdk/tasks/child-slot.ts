@@ -150,15 +150,25 @@ export class ChildSlot {
     job.resolve();
   }
 
-  /** The broker has taken the task back, or the connection is lost. */
+  /** The broker has taken the task back, for good or for somebody else, or the connection is lost. */
   #listen(signal: AbortSignal): void {
     const aborted = (): void => {
       const reason: unknown = signal.reason;
-      if (reason instanceof LovageError) this.abort(reason);
+      if (!(reason instanceof LovageError)) return;
+      if (reason.code === 'REVOKED' && reason.details?.terminate === true) this.#terminate();
+      else this.abort(reason);
     };
     if (signal.aborted) return aborted();
     signal.addEventListener('abort', aborted, { once: true });
     this.#unlisten = () => signal.removeEventListener('abort', aborted);
+  }
+
+  /** Nobody waits for what it does any more. */
+  #terminate(): void {
+    const job = this.#takeJob();
+    this.state = 'stopping';
+    this.#host.kill();
+    job?.resolve();
   }
 
   #takeJob(): Job | null {

@@ -100,7 +100,7 @@ test.each(['async', 'processes'])('a second signal gives back what runs (%s)', a
   worker.child.kill('SIGTERM');
   worker.child.kill('SIGTERM');
   expect(await worker.ended()).toMatchObject({ code: 0 });
-  expect(await handle.state()).toMatchObject({ state: 'queued', attempts: 1 });
+  expect(await handle.state()).toMatchObject({ state: 'retrying', attempts: 1 });
 });
 
 test('SIGHUP loads the code anew in processes', async () => {

@@ -159,6 +159,19 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     expect(await handle.state()).toMatchObject({ state: 'dead', queue: 'graveyard' });
   });
 
+  test('tell what is revoked to give up, and kill it where that is asked for', async () => {
+    const { worker, send } = await bench(pool, { concurrency: 1 });
+    const listens = await send('wait', 60_000);
+    await eventually(() => worker.active === 1, isTrue, 'the task');
+    expect(await listens.revoke()).toEqual({ revoked: true });
+    await eventually(() => worker.active === 0, isTrue, 'its end');
+    const blocks = await send('block', 60_000);
+    await eventually(() => worker.active === 1, isTrue, 'the task that blocks');
+    expect(await blocks.revoke({ terminate: true })).toEqual({ revoked: true });
+    expect(await resultOf(send('add', 1, 1))).toMatchObject({ sum: 2 });
+    expect((await errorOf(blocks.result())).code).toBe('REVOKED');
+  });
+
   test('replace a child after so many tasks, and lose none', async () => {
     const { send } = await bench(pool, { maxTasksPerChild: 3 });
     const runs = await Promise.all(Array.from({ length: 20 }, () => resultOf(send('where'))));
@@ -248,7 +261,7 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     await eventually(() => worker.active === 2, isTrue, 'both');
     await worker.stop({ graceMs: 0 });
     for (const handle of [listens, deaf])
-      await eventually(async () => (await handle.state()).state === 'queued', isTrue, 'both to be given back');
+      await eventually(async () => (await handle.state()).state === 'retrying', isTrue, 'both to be given back');
     expect((await app.handle(deaf.id).state()).attempts).toBe(1);
   });
 

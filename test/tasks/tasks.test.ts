@@ -82,7 +82,13 @@ describe('a task', () => {
       },
       { queue: 'picky', retry: { max: 9, delayMs: 3_600_000, jitter: false } },
     );
-    expect(await app.handle(999_999).state()).toEqual({ state: 'unknown', attempts: 0, queue: null, dueAt: null });
+    expect(await app.handle(999_999).state()).toEqual({
+      state: 'unknown',
+      attempts: 0,
+      queue: null,
+      dueAt: null,
+      failures: [],
+    });
     const handle = await fail.send();
     expect(await handle.state()).toMatchObject({ state: 'queued', attempts: 0, queue: 'picky' });
     const worker = await started(app);
@@ -174,6 +180,7 @@ describe('a task', () => {
       ({ state }) => state === 'retrying',
       'the wait',
     );
+    expect((await waiting.state()).failures).toMatchObject([{ attempt: 1, cause: 'failed', reason: 'later' }]);
     expect(await broker.queue('default', 'asks')).toMatchObject({ delayed: 1, started: 0, leased: 0 });
   });
 
