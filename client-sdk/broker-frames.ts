@@ -6,6 +6,7 @@ import {
   decodeFrame,
   FrameReader,
   LovageError,
+  type Note,
   readDeliver,
   readResults,
   SERVER_OPS,
@@ -53,6 +54,7 @@ const HANDLERS: Readonly<Record<Exclude<ServerOp, 'WELCOME' | 'DELIVER' | 'RESUL
     const tags = tagSet(pairs);
     for (const consumer of consumers.values()) consumer.recall(tags);
   },
+  NOTED: ({ results }, [, id, progress, log]) => results.noted(whole(id), noteOf(progress, log)),
   REVOKED: ({ consumers }, [, pairs, terminate]) => {
     const tags = tagSet(pairs);
     const error = new LovageError('REVOKED', undefined, { details: { terminate: terminate === true } });
@@ -102,6 +104,15 @@ function failed({ requests, consumers }: FrameTargets, [, request, code, message
 function whole(value: unknown): number {
   if (Number.isSafeInteger(value)) return value as number;
   throw new LovageError('BAD_FRAME', 'Cannot read the frame: expected a whole number');
+}
+
+function noteOf(progress: unknown, log: unknown): Note {
+  const [contentType, body] = Array.isArray(progress) ? progress : [];
+  const isProgress = body instanceof Uint8Array;
+  return {
+    progress: isProgress ? [typeof contentType === 'string' ? contentType : null, body] : null,
+    log: Array.isArray(log) ? log.map(String) : [],
+  };
 }
 
 function durability(index: unknown): Durability {

@@ -11,6 +11,7 @@ import { Exchanges } from './exchanges.js';
 import type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from './message.js';
 import { Messages } from './messages.js';
 import { Namespaces } from './namespaces.js';
+import { NoteSender } from './notes.js';
 import { type ConnectOptions, type ConsumeOptions, parseConnectOptions, parseConsumeOptions } from './options.js';
 import { Publisher } from './publisher.js';
 import { Queues } from './queues.js';
@@ -45,6 +46,7 @@ export class Client {
   readonly #connection: Connection;
   readonly #publisher: Publisher;
   readonly #settlements: Settlements;
+  readonly #notes: NoteSender;
   readonly #requests: Requests;
   readonly #consumers = new Map<number, ActiveConsumer>();
   readonly #targets: FrameTargets;
@@ -71,6 +73,7 @@ export class Client {
     this.#publisher = new Publisher(parsed, context);
     this.#requests = new Requests(parsed.requestTimeoutMs, context);
     this.#settlements = new Settlements(parsed.requestTimeoutMs, context);
+    this.#notes = new NoteSender(this.#connection);
     this.queues = new Queues(this.#requests);
     this.tokens = new Tokens(this.#requests);
     this.namespaces = new Namespaces(this.#requests);
@@ -205,6 +208,7 @@ export class Client {
     const consumer = new ActiveConsumer(++this.#lastConsumerId, parsed, work, {
       requests: this.#requests,
       settlements: this.#settlements,
+      notes: this.#notes,
       bodyBytesMax: () => this.bodyBytesMax,
       forget: ({ id }) => this.#consumers.delete(id),
     });

@@ -14,7 +14,7 @@
  *     cancelling  nothing new comes, what runs goes on         -> ended when the last handler is done and its answer is on disk
  *     ended
  */
-import { CLIENT_OPS, LovageError, type ResultFields, type WireDelivery } from '@lovage/protocol';
+import { CLIENT_OPS, LovageError, type Note, type ResultFields, type WireDelivery } from '@lovage/protocol';
 import { ignore } from './captured-promise.js';
 import {
   ActiveDelivery,
@@ -25,6 +25,7 @@ import {
   type ParsedNack,
 } from './delivery.js';
 import { textOf } from './errors.js';
+import type { NoteSender } from './notes.js';
 import { type ConsumerOptions, parseConcurrency, parsePrefetch } from './options.js';
 import type { Requests } from './requests.js';
 import { SETTLED_BEFORE, type Settlements } from './settlements.js';
@@ -60,6 +61,7 @@ export interface Consumer {
 export interface ConsumerContext {
   readonly requests: Requests;
   readonly settlements: Settlements;
+  readonly notes: NoteSender;
   /** Bytes of a body that the broker takes. */
   bodyBytesMax(): number;
   /** It has ended and nothing of it is left. */
@@ -237,6 +239,11 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     if (this.#options.fields.ack !== 'late')
       return this.#settlements.ackAwaited(tag, this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq);
     return this.#settlements.completeAwaited(tag, delivery.startSeq, result);
+  }
+
+  /** One that is settled, or taken back, has nothing to tell any more. */
+  note(delivery: ActiveDelivery, note: Note): void {
+    if (delivery.state === DELIVERY_STATE.STARTED) this.#context.notes.add(delivery, note);
   }
 
   /** The connection is lost: the broker gives what has not started to others. */
@@ -439,6 +446,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
 
   #settled(delivery: ActiveDelivery): void {
     delivery.state = DELIVERY_STATE.SETTLED;
+    this.#context.notes.settled(delivery);
     this.#unlink(delivery);
   }
 
@@ -452,12 +460,14 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   /** Its handler goes on and has nothing more to tell the broker. */
   #detach(delivery: ActiveDelivery): void {
     this.#unlink(delivery);
+    this.#context.notes.lost(delivery);
     delivery.state = DELIVERY_STATE.DETACHED;
   }
 
   /** Going on is in vain. */
   #lose(delivery: ActiveDelivery, error: LovageError): void {
     this.#unlink(delivery);
+    this.#context.notes.lost(delivery);
     delivery.state = DELIVERY_STATE.LOST;
     delivery.abort(error);
   }

@@ -21,6 +21,7 @@ import {
   LIMITS,
   LovageError,
   NO_FAILURES,
+  type Note,
   type ResultFields,
   readAttemptLog,
   readDeadLetters,
@@ -88,6 +89,13 @@ export interface Delivery {
    * INVALID_ARGUMENT for a value that cannot be encoded, BODY_TOO_LARGE for one of more bytes than the broker takes (16 MiB unless it was started otherwise). In modes `early` and `none` nothing is kept.
    */
   complete(result: unknown, options?: CompleteOptions): Promise<void>;
+  /**
+   * Tells whoever waits for the result how far the work is: any value, encoded as by `complete`, 65,536 bytes at most; the latest counts. Sent ten times a second at
+   * most, the last one always. Kept in the broker's memory until the delivery is over. Throws INVALID_ARGUMENT for a value that cannot be encoded or is too large.
+   */
+  progress(value: unknown, options?: Pick<CompleteOptions, 'contentType'>): void;
+  /** Adds a line to what people can read of the work: the last 100 lines of 1,000 characters (what is longer is cut) are kept as `progress` is. Throws INVALID_ARGUMENT. */
+  log(text: string): void;
   /** Returns or drops the delivery. As `ack`; INVALID_ARGUMENT for an option out of range. In modes `early` and `none` it only frees the credit. */
   nack(options?: NackOptions): Promise<void>;
 }
@@ -102,6 +110,7 @@ export interface DeliveryOwner {
   /** Bytes of a result that the broker takes. */
   readonly bodyBytesMax: number;
   completeByHand(delivery: ActiveDelivery, result: ResultFields): Promise<void>;
+  note(delivery: ActiveDelivery, note: Note): void;
 }
 
 /** `NackOptions` with their defaults. */
@@ -208,6 +217,16 @@ export class ActiveDelivery implements Delivery {
     }
   }
 
+  progress(value: unknown, options?: Pick<CompleteOptions, 'contentType'>): void {
+    const { contentType, body } = progressFields(value, options);
+    this.owner.note(this, { progress: [contentType, body], log: [] });
+  }
+
+  log(text: string): void {
+    if (typeof text !== 'string') throw invalidArgument('text', text, 'text');
+    this.owner.note(this, { progress: null, log: [text.slice(0, LIMITS.logLineLengthMax)] });
+  }
+
   nack(options?: NackOptions): Promise<void> {
     try {
       return this.owner.settleByHand(this, parseNack(options));
@@ -256,6 +275,14 @@ function resultFields(
   }
   const own = isText ? CONTENT_TYPES.text : isBytes ? null : CONTENT_TYPES.value;
   return { ttlMs, contentType: contentType ?? own, body };
+}
+
+function progressFields(value: unknown, options?: Pick<CompleteOptions, 'contentType'>): ResultFields {
+  try {
+    return resultFields(value, LIMITS.progressBytesMax, options);
+  } catch {
+    throw invalidArgument('value', value, `what can be encoded in at most ${LIMITS.progressBytesMax} bytes`);
+  }
 }
 
 function parseNack(options: NackOptions = {}): ParsedNack {

@@ -11,6 +11,7 @@ import {
   LIMITS,
   LovageError,
   type MessageWhereabouts,
+  type Note,
   RESULT_STATUS,
   type WireResult,
 } from '@lovage/protocol';
@@ -29,11 +30,14 @@ export interface StoredResult {
 export interface WaitOptions {
   /** ms, 1-2,147,483,647. Default: as long as it takes. */
   readonly timeoutMs?: number | undefined;
+  /** Told what the handler tells before it is done: what there is already, and then each note. If it throws, that is what the promise rejects with. */
+  readonly onNote?: ((note: Note) => void) | undefined;
 }
 
 interface Waiter {
   readonly resolve: (result: StoredResult) => void;
-  readonly reject: (error: LovageError) => void;
+  readonly reject: (error: unknown) => void;
+  readonly onNote: ((note: Note) => void) | null;
   timer: ReturnType<typeof setTimeout> | null;
 }
 
@@ -53,14 +57,15 @@ export class Results {
    * The result of a message, when there is one. Rejects RESULT_NOT_FOUND (there is no message and no result of this id, or none is left), DEAD_LETTERED
    * (its queue has given it up; `details.reason`), RESULT_TIMEOUT, FORBIDDEN (a token needs the right to read `lovage.results`), QUOTA_EXCEEDED beyond 1,000,000 at a time, CLIENT_CLOSED, INVALID_ARGUMENT.
    */
-  wait(id: number, { timeoutMs }: WaitOptions = {}): Promise<StoredResult> {
+  wait(id: number, { timeoutMs, onNote }: WaitOptions = {}): Promise<StoredResult> {
     if (!Number.isSafeInteger(id) || id < 1)
       return Promise.reject(invalidArgument('id', id, 'the id of a message, a whole number from 1'));
     const ms = whole('timeoutMs', timeoutMs, TIMEOUT);
     const promise = new Promise<StoredResult>(capture);
     const waiter: Waiter = {
       resolve: captured.resolve as (result: StoredResult) => void,
-      reject: captured.reject,
+      reject: captured.reject as (error: unknown) => void,
+      onNote: onNote ?? null,
       timer: null,
     };
     if (ms > 0) waiter.timer = setTimeout(() => this.#timeOut(id, waiter, ms), ms);
@@ -86,6 +91,17 @@ export class Results {
     for (const waiter of waiters) {
       if (status === RESULT_STATUS.DONE) waiter.resolve({ id, contentType, body: body! });
       else waiter.reject(status === RESULT_STATUS.DEAD ? deadLettered(id, reason) : notFound(id));
+    }
+  }
+
+  /** NOTED. */
+  noted(id: number, note: Note): void {
+    for (const { onNote, reject } of this.#waiters.get(id) ?? []) {
+      try {
+        onNote?.(note);
+      } catch (error) {
+        reject(error);
+      }
     }
   }
 

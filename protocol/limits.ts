@@ -22,6 +22,11 @@ export const LIMITS = {
   resultsMax: 65_536,
   /** Results that one session watches for at a time. */
   resultWatchesMax: 1_000_000,
+  /** Bytes of a progress, of the latest of a message. */
+  progressBytesMax: 65_536,
+  /** Lines of a message's log that are kept, the last ones, and characters of a line. */
+  logLinesMax: 100,
+  logLineLengthMax: 1_000,
   /** Nested arrays and maps in one frame. */
   depthMax: 16,
   /**

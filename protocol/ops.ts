@@ -47,6 +47,7 @@ export const CLIENT_OPS = {
   RESULT_UNWATCH: 40,
   MESSAGE_STATE: 41,
   MESSAGE_REVOKE: 42,
+  NOTE: 43,
 } as const;
 
 export const SERVER_OPS = {
@@ -65,6 +66,7 @@ export const SERVER_OPS = {
   FLOW: 76,
   RESULT: 77,
   REVOKED: 78,
+  NOTED: 79,
 } as const;
 
 export type ClientOp = keyof typeof CLIENT_OPS;

@@ -20,6 +20,19 @@ export const RESULT_STATUS = { DONE: 0, NOT_THERE: 1, DEAD: 2 } as const;
 export interface MessageWhereabouts extends MessageInfo {
   /** Where it stands; `lovage.results` for a result. */
   readonly queue: string;
+  /** What its handler has told of it, if it has told anything: only where a single id is asked for, by whoever may read results. */
+  readonly note?: Note;
+}
+
+/** How far a handler is, as it stands on the wire. */
+export type Progress = readonly [contentType: string | null, body: Uint8Array];
+
+/** What a handler tells of a message before it is done. */
+export interface Note {
+  /** Null for none. */
+  readonly progress: Progress | null;
+  /** Lines for people, the oldest first. */
+  readonly log: readonly string[];
 }
 
 /** One result of a RESULT frame; the body is a view of it. */

@@ -60,5 +60,8 @@ export type FromChild =
   /** A module cannot be loaded. */
   | { readonly type: 'failed'; readonly text: string }
   | { readonly type: 'answer'; readonly call: number; readonly answer: Answer }
+  /** `progress` encoded by the app, or a line. */
+  | { readonly type: 'progress'; readonly call: number; readonly body: Uint8Array; readonly contentType: string }
+  | { readonly type: 'log'; readonly call: number; readonly text: string }
   /** The call is over; `answer` is null if it was sent before. */
   | { readonly type: 'done'; readonly call: number; readonly answer: Answer | null; readonly memoryBytes: number };

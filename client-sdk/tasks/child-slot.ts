@@ -119,6 +119,13 @@ export class ChildSlot {
       case 'answer':
         if (message.call === this.#call && this.#job !== null) answer(this.#job.delivery, message.answer);
         return;
+      case 'progress':
+        if (message.call === this.#call)
+          this.#job?.delivery.progress(message.body, { contentType: message.contentType });
+        return;
+      case 'log':
+        if (message.call === this.#call) this.#job?.delivery.log(message.text);
+        return;
       case 'done':
         this.memoryBytes = message.memoryBytes;
         return this.#done(message.call, message.answer);

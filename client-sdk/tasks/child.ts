@@ -52,7 +52,7 @@ async function run(message: ChildRun): Promise<void> {
   const task = find(message.name);
   if (task === null || start === null)
     throw new LovageError('INTERNAL_ERROR', `No task "${message.name}" in the child`);
-  const delivery = new RemoteDelivery(message);
+  const delivery = new RemoteDelivery(message, post);
   const attempt = new Attempt(task.app, task, delivery, start.bodyBytesMax);
   running.set(call, attempt);
   const done = attempt.run();

@@ -1,5 +1,5 @@
 /** What a task's function gets first: who it is, which attempt this is, and how to give up or to try again. */
-import type { LovageError } from '@lovage/protocol';
+import { LovageError } from '@lovage/protocol';
 import { invalidArgument } from '../errors.js';
 import type { TaskApp } from './app.js';
 import type { TaskDelivery } from './outcome.js';
@@ -27,6 +27,13 @@ export interface TaskContext {
    */
   readonly signal: AbortSignal;
   readonly app: TaskApp;
+  /**
+   * Tells whoever waits for the result how far it is: any value that the app's codec encodes in at most 65,536 bytes; the latest counts. Sent ten times a second at most, the last
+   * one always; kept in the broker's memory until the attempt is over. Throws INVALID_ARGUMENT.
+   */
+  progress(value: unknown): void;
+  /** Adds a line for people to read, cut at 1,000 characters; the last 100 of an attempt are kept, as its progress is. Throws INVALID_ARGUMENT. */
+  log(text: string): void;
   /** Ends this attempt and asks for another one. When no attempt is left, the task has failed with `cause`. */
   retry(options?: RetryOptions): never;
 }
@@ -97,6 +104,22 @@ export class ActiveContext implements TaskContext {
   abort(error: LovageError): void {
     this.#abortError ??= error;
     this.#controller?.abort(this.#abortError);
+  }
+
+  progress(value: unknown): void {
+    const { codec } = this.app;
+    let body: Uint8Array;
+    try {
+      body = codec.encode(value);
+    } catch (cause) {
+      const message = 'Cannot accept "value": expected one that the codec of the app can encode';
+      throw new LovageError('INVALID_ARGUMENT', message, { cause, details: { field: 'value' } });
+    }
+    this.#delivery.progress(body, { contentType: codec.contentType });
+  }
+
+  log(text: string): void {
+    this.#delivery.log(text);
   }
 
   retry(options?: RetryOptions): never {

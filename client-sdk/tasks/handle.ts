@@ -1,12 +1,17 @@
 /** A task that was sent: what has become of it, and what came of it. */
-import { type FailedAttempt, LovageError, type MessageWhereabouts, RESULTS_QUEUE } from '@lovage/protocol';
+import { type FailedAttempt, LovageError, type MessageWhereabouts, type Note, RESULTS_QUEUE } from '@lovage/protocol';
 import type { RevokeOptions } from '../messages.js';
 import type { WaitOptions } from '../results.js';
 import type { TaskApp } from './app.js';
 import { decodePayload } from './codec.js';
 import { decodeFailure, FAILURE_TYPE, failureCode } from './failure.js';
 
-export type ResultOptions = WaitOptions;
+export interface ResultOptions extends Pick<WaitOptions, 'timeoutMs'> {
+  /** Told what the function says by `ctx.progress`: the latest there is already, and then each that arrives. If it throws, `result` rejects with that. */
+  readonly onProgress?: ((value: unknown) => void) | undefined;
+  /** Told the lines of `ctx.log`, in the same way. */
+  readonly onLog?: ((text: string) => void) | undefined;
+}
 
 /**
  * `queued` waits for a worker, `delayed` for its time, `retrying` for its next attempt; `leased` is with a worker and has not begun, `started` has. `dead`: its queue has given it up
@@ -34,9 +39,14 @@ export interface TaskStatus {
   readonly dueAt: number | null;
   /** Its last attempts that failed, at most five, oldest first; of one that is not done. */
   readonly failures: readonly FailedAttempt[];
+  /** The latest `ctx.progress` of an attempt that runs; null if there is none. A token needs the right to read `lovage.results` to be told, and so for `log`. */
+  readonly progress: unknown;
+  /** The last lines of `ctx.log` of an attempt that runs. */
+  readonly log: readonly string[];
 }
 
-const UNKNOWN: TaskStatus = { state: 'unknown', attempts: 0, queue: null, dueAt: null, failures: [] };
+const NOTHING_TOLD = { failures: [], progress: null, log: [] } as const;
+const UNKNOWN: TaskStatus = { state: 'unknown', attempts: 0, queue: null, dueAt: null, ...NOTHING_TOLD };
 
 export class TaskHandle<Result = unknown> {
   /** The task's number in the broker. */
@@ -56,9 +66,13 @@ export class TaskHandle<Result = unknown> {
    * RESULT_NOT_ENCODABLE, INVALID_ARGUMENT (the arguments did not fit the schema) when it has failed for good; REVOKED; DEAD_LETTERED when its queue has given it up;
    * RESULT_NOT_FOUND when it kept none or there is none any more; RESULT_TIMEOUT.
    */
-  async result(options?: ResultOptions): Promise<Result> {
+  async result({ timeoutMs, onProgress, onLog }: ResultOptions = {}): Promise<Result> {
     const client = await this.#app.client();
-    const { contentType, body } = await client.results.wait(this.id, options);
+    const onNote = ({ progress, log }: Note): void => {
+      if (progress !== null) onProgress?.(decodePayload(this.#app.codec, ...progress));
+      for (const line of log) onLog?.(line);
+    };
+    const { contentType, body } = await client.results.wait(this.id, { timeoutMs, onNote });
     if (contentType === FAILURE_TYPE) throw decodeFailure(this.id, body);
     return decodePayload(this.#app.codec, contentType, body) as Result;
   }
@@ -83,16 +97,18 @@ export class TaskHandle<Result = unknown> {
     const client = await this.#app.client();
     const [found] = await client.results.whereabouts([this.id]);
     if (found === null || found === undefined) return UNKNOWN;
-    const { attempts, dueAt, queue } = found;
+    const { attempts, dueAt, queue, note } = found;
     if (queue === RESULTS_QUEUE) return await this.#finished(attempts);
-    return { state: waitingOr(found), attempts, queue, dueAt, failures: found.attemptLog.failures };
+    const progress = note?.progress ? decodePayload(this.#app.codec, ...note.progress) : null;
+    const { failures } = found.attemptLog;
+    return { state: waitingOr(found), attempts, queue, dueAt, failures, progress, log: note?.log ?? [] };
   }
 
   async #finished(attempts: number): Promise<TaskStatus> {
     const client = await this.#app.client();
     try {
       const { contentType, body } = await client.results.wait(this.id);
-      return { state: outcomeOf(contentType, body), attempts, queue: null, dueAt: null, failures: [] };
+      return { state: outcomeOf(contentType, body), attempts, queue: null, dueAt: null, ...NOTHING_TOLD };
     } catch (error) {
       // It has expired between the two questions.
       if (error instanceof LovageError && error.code === 'RESULT_NOT_FOUND') return UNKNOWN;

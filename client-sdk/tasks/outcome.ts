@@ -8,7 +8,19 @@ import type { TaskFacts } from './task-facts.js';
 /** What a task needs of its delivery: of one that is in this thread, or of one that a child answers through its parent. */
 export type TaskDelivery = Pick<
   Delivery,
-  'id' | 'queue' | 'priority' | 'attempt' | 'headers' | 'contentType' | 'body' | 'signal' | 'ack' | 'nack' | 'complete'
+  | 'id'
+  | 'queue'
+  | 'priority'
+  | 'attempt'
+  | 'headers'
+  | 'contentType'
+  | 'body'
+  | 'signal'
+  | 'progress'
+  | 'log'
+  | 'ack'
+  | 'nack'
+  | 'complete'
 >;
 
 /** Keeps the error, as the result or by the queue that takes what is given up, or forgets the task: as it was declared. */

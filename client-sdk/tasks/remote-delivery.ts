@@ -1,6 +1,9 @@
 /** A delivery as a child sees it: what is said of it goes through the parent, which holds the connection. */
+
+import { LIMITS } from '@lovage/protocol';
 import type { CompleteOptions, NackOptions } from '../delivery.js';
-import type { Answer, ChildRun } from './child-messages.js';
+import { invalidArgument } from '../errors.js';
+import type { Answer, ChildRun, FromChild } from './child-messages.js';
 import type { TaskDelivery } from './outcome.js';
 
 /** What the broker tells of a delivery, the parent tells its task. */
@@ -8,10 +11,12 @@ const NEVER = new AbortController().signal;
 
 export class RemoteDelivery implements TaskDelivery {
   readonly #run: ChildRun;
+  readonly #post: (message: FromChild) => void;
   #answer: Answer | null = null;
 
-  constructor(run: ChildRun) {
+  constructor(run: ChildRun, post: (message: FromChild) => void) {
     this.#run = run;
+    this.#post = post;
   }
 
   get id(): number {
@@ -51,6 +56,18 @@ export class RemoteDelivery implements TaskDelivery {
     const answer = this.#answer;
     this.#answer = null;
     return answer;
+  }
+
+  progress(value: unknown, { contentType = '' }: Pick<CompleteOptions, 'contentType'> = {}): void {
+    const body = value as Uint8Array;
+    if (body.length > LIMITS.progressBytesMax)
+      throw invalidArgument('value', body.length, `at most ${LIMITS.progressBytesMax} bytes`);
+    this.#post({ type: 'progress', call: this.#run.call, body: body.slice(), contentType });
+  }
+
+  log(text: string): void {
+    if (typeof text !== 'string') throw invalidArgument('text', text, 'text');
+    this.#post({ type: 'log', call: this.#run.call, text: text.slice(0, LIMITS.logLineLengthMax) });
   }
 
   ack(): Promise<void> {

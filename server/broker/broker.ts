@@ -179,10 +179,10 @@ export class Broker implements BatchOwner {
    * cache is not among them, because it has a bound of its own.
    */
   memoryBytes(): number {
-    const { table, leases, dedupUsage } = this.engine.state;
+    const { table, leases, dedupUsage, notes } = this.engine.state;
     const journalBytes = this.#journal.syncClass === 'memory' ? table.journalUsage.bytes * MEMORY_JOURNAL_FACTOR : 0;
     const rows = table.size * ROW_BYTES + leases.size * LEASE_BYTES;
-    const bodies = table.memoryFrames.bytes + journalBytes;
+    const bodies = table.memoryFrames.bytes + journalBytes + notes.bytes;
     return rows + bodies + dedupUsage.bytes + table.attemptLogBytes + this.#journal.stagedBytes + this.unsentBytes;
   }
 

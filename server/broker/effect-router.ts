@@ -17,6 +17,7 @@ import {
   encodeValue,
   LIMITS,
   type MessageInfo,
+  type Note,
   type PeekedMessage,
   RESULT_STATUS,
   SERVER_OPS,
@@ -276,6 +277,13 @@ export class EffectRouter implements EffectSink {
     const payload = this.#payload(slot, this.#state.table.length[slot]!);
     bucket.result(id, RESULT_STATUS.DONE, payload);
     bucket.keptBytes += payload.length;
+  }
+
+  noted(session: number, id: number, { progress, log }: Note, bytes: number): void {
+    const bucket = this.#bucket(session);
+    if (bucket === undefined) return;
+    bucket.answer(encodeFrame([SERVER_OPS.NOTED, id, progress, log]));
+    bucket.keptBytes += bytes;
   }
 
   resultEnded(session: number, id: number, status: number, reason: string | null): void {

@@ -14,7 +14,7 @@ export class Bucket {
   /** Entries of a RESULT frame, and how many. */
   results: FrameWriter | null = null;
   resultCount = 0;
-  /** Bytes of the results that were kept before they were asked for. */
+  /** Bytes of notes, and of the results that were kept before they were asked for. */
   keptBytes = 0;
   /** first seq, count, first id, durability index, ... */
   readonly confirms: number[] = [];

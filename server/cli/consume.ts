@@ -168,7 +168,9 @@ class Consumption {
 }
 
 /** A delivery as its line. A body that is UTF-8 text is a string, any other `{base64}`. */
-export function lineOf(delivery: Omit<Delivery, 'signal' | 'value' | 'ack' | 'complete' | 'nack'>): string {
+export function lineOf(
+  delivery: Omit<Delivery, 'signal' | 'value' | 'ack' | 'complete' | 'nack' | 'progress' | 'log'>,
+): string {
   const { id, queue, priority, attempt, redelivered, headers, contentType, body } = delivery;
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const shown = isUtf8(bytes) ? bytes.toString() : { base64: bytes.toString('base64') };

@@ -53,7 +53,7 @@ async function showTask(id: number, flags: Readonly<Record<string, unknown>>): P
     const failure = isFailed ? await handle.result().catch(failureOf) : null;
     const shown = { id, ...status, failure };
     const lines = Object.entries(shown).flatMap(([key, value]) =>
-      value === null ? [] : [`${key}: ${textOf(key, value)}`],
+      value === null || (Array.isArray(value) && value.length === 0) ? [] : [`${key}: ${textOf(key, value)}`],
     );
     const output = new Output(flags.json === true);
     await output.print(shown, lines.join('\n'));
@@ -68,6 +68,8 @@ function failureOf(error: unknown): { readonly code: string; readonly message: s
 
 function textOf(key: string, value: unknown): string {
   if (key === 'dueAt') return new Date(value as number).toISOString();
+  if (key === 'progress') return JSON.stringify(value) ?? 'null';
+  if (key === 'log') return (value as readonly string[]).map((line) => `\n  ${line}`).join('');
   if (key !== 'failure') return String(value);
   const { code, message } = value as { readonly code: string; readonly message: string };
   return `${code}: ${message}`;

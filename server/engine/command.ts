@@ -11,6 +11,7 @@ import type {
   FailureCause,
   MessageFilter,
   NamespaceSettings,
+  Note,
   PublishBatch,
   QueueSettings,
   TokenFields,
@@ -36,6 +37,7 @@ export type Command =
   | CompleteCommand
   | ResultWatchCommand
   | MessageStateCommand
+  | NoteCommand
   | { readonly type: 'drained'; readonly session: number; readonly bytes: number }
   | DeclareCommand
   | DeleteCommand
@@ -113,6 +115,16 @@ export interface MessageStateCommand {
   readonly session: number;
   readonly request: number;
   readonly ids: readonly number[];
+  /** Also what handlers have told. */
+  readonly withNotes: boolean;
+}
+
+/** What a handler tells of its delivery. The bytes stay as they are. */
+export interface NoteCommand {
+  readonly type: 'note';
+  readonly session: number;
+  readonly tag: number;
+  readonly note: Note;
 }
 
 export interface ConsumeCommand {

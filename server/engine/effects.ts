@@ -2,7 +2,7 @@
  * What the engine asks for in answer to a command: records to write, and effects that may be seen only when those records are safe. The
  * broker's sink holds an effect back until the batch is on disk that was gathering when the effect came.
  */
-import type { ErrorCode, MessageInfo } from '@lovage/protocol';
+import type { ErrorCode, MessageInfo, Note } from '@lovage/protocol';
 import type { CompleteRecord, JournalRecord, MoveRecord, PublishRecord } from './record.js';
 
 /** What `open` found. */
@@ -70,6 +70,8 @@ export interface EffectSink {
   result(session: number, id: number, payload: Uint8Array): void;
   /** The same of one that is kept in a slot; `drained` tells when its bytes have left. */
   storedResult(session: number, id: number, slot: number): void;
+  /** What a handler tells of a message that the session watches for; `drained` tells when so many bytes have left. */
+  noted(session: number, id: number, note: Note, bytes: number): void;
   /** There will be no result: see `RESULT_STATUS`. */
   resultEnded(session: number, id: number, status: number, reason: string | null): void;
   /** A token is no longer one: whoever came in with it has to go. */

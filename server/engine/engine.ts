@@ -355,6 +355,7 @@ export class Engine {
       complete: (command, out) => settling.complete(command, out),
       'result-watch': (command, out) => this.#results.watch(command, out),
       'result-unwatch': (command, out) => this.#results.unwatch(command, out),
+      note: (command, out) => this.#results.note(command, out),
       'message-state': (command, out) => this.#results.states(command, out),
       release: (command, out) => settling.release(command, out),
       drained: (command, out) => sessions.drained(this.state.session(command.session), command.bytes, out),

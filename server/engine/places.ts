@@ -49,8 +49,10 @@ export class Places {
 
   /** An unsettled message is in no list from now on; the caller ends its lease. */
   leave(slot: number, queue: Queue): void {
-    if (this.#state.table.state[slot] === STATE.STARTED) queue.started--;
+    const { table, notes } = this.#state;
+    if (table.state[slot] === STATE.STARTED) queue.started--;
     else queue.leased--;
+    if (!notes.isEmpty) notes.forget(table.id[slot]!);
   }
 
   /** Frees a message that is in no list, with its timers. */

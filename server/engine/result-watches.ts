@@ -66,6 +66,11 @@ export class ResultWatches {
     for (const id of this.#ids.get(session) ?? []) this.remove(session, id);
   }
 
+  /** Who watches for a message. */
+  of(id: number): Iterable<Session> {
+    return this.#sessions.get(id) ?? [];
+  }
+
   /** A message has its result. */
   done(id: number, payload: Uint8Array, out: EffectSink): void {
     for (const session of this.#take(id)) out.result(session.number, id, payload);

@@ -8,13 +8,21 @@
  *
  * Where no result can be kept (no room for the queue, a full disk), the message is settled all the same, and whoever watches is told.
  */
-import { type CompleteBatch, NO_FAILURES, RESULT_STATUS, RESULTS_QUEUE } from '@lovage/protocol';
-import type { MessageStateCommand, ResultWatchCommand } from './command.js';
+import {
+  type CompleteBatch,
+  type MessageWhereabouts,
+  NO_FAILURES,
+  type Note,
+  RESULT_STATUS,
+  RESULTS_QUEUE,
+} from '@lovage/protocol';
+import type { MessageStateCommand, NoteCommand, ResultWatchCommand } from './command.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { infoOf } from './message-lists.js';
-import { FLAG } from './message-table.js';
+import { FLAG, STATE } from './message-table.js';
 import { stateOf } from './message-walk.js';
+import { bytesOf } from './notes.js';
 import type { Places } from './places.js';
 import type { Queue } from './queue.js';
 import type { QueueRegistry } from './queue-registry.js';
@@ -130,13 +138,30 @@ export class Results {
     out.reply(number, request, null);
   }
 
+  /**
+   * A handler tells of its delivery: kept until that is over, and told to whoever watches. Who does not read fast enough misses some. What is settled already has nothing to tell.
+   */
+  note({ session: number, tag, note }: NoteCommand, out: EffectSink): void {
+    const { table, leases, notes, watches } = this.#state;
+    const lease = this.#state.session(number).tags.get(tag);
+    const slot = lease < 0 ? -1 : leases.slot[lease]!;
+    if (slot < 0 || (table.state[slot] !== STATE.LEASED && table.state[slot] !== STATE.STARTED)) return;
+    const id = table.id[slot]!;
+    notes.add(id, note);
+    for (const session of watches.of(id)) if (session.isWritable) this.#tellNote(session, id, note, out);
+  }
+
   /** Where messages are, by id; null for one that is not there. */
-  states({ session: number, request, ids }: MessageStateCommand, out: EffectSink): void {
+  states({ session: number, request, ids, withNotes }: MessageStateCommand, out: EffectSink): void {
     const { namespace } = this.#state.session(number);
-    const messages = ids.map((id) => {
+    const messages = ids.map((id): MessageWhereabouts | null => {
       const slot = this.#find(namespace, id);
       return slot < 0 ? null : { ...infoOf(this.#state.table, slot), queue: this.#state.queueOf(slot).name };
     });
+    // Notes may be long, so that one request tells those of one message.
+    const note = withNotes && ids.length === 1 ? this.#state.notes.of(ids[0]!) : null;
+    const [only] = messages;
+    if (note !== null && only !== null && only !== undefined) messages[0] = { ...only, note };
     out.reply(number, request, { messages });
   }
 
@@ -167,9 +192,20 @@ export class Results {
       return bytes;
     }
     const reason = table.historyOf(slot).at(-1)?.reason;
-    if (reason === undefined) watches.add(session, id);
-    else out.resultEnded(session.number, id, RESULT_STATUS.DEAD, reason);
-    return 0;
+    if (reason !== undefined) {
+      out.resultEnded(session.number, id, RESULT_STATUS.DEAD, reason);
+      return 0;
+    }
+    watches.add(session, id);
+    const note = this.#state.notes.of(id);
+    return note === null ? 0 : this.#tellNote(session, id, note, out);
+  }
+
+  #tellNote(session: Session, id: number, note: Note, out: EffectSink): number {
+    const bytes = bytesOf(note);
+    session.unsentBytes += bytes;
+    out.noted(session.number, id, note, bytes);
+    return bytes;
   }
 
   /** Slot of a message of the namespace, -1 if there is none. */

@@ -5,6 +5,7 @@ import type { DedupUsage } from './dedup-window.js';
 import type { Binding, Exchange } from './exchange.js';
 import { LeaseTable } from './lease-table.js';
 import { MessageTable } from './message-table.js';
+import { Notes } from './notes.js';
 import { Producers } from './producers.js';
 import { noTotals, type Queue } from './queue.js';
 import { QueueDirectory } from './queue-directory.js';
@@ -64,6 +65,8 @@ export class EngineState {
   readonly dedupUsage: DedupUsage = { keys: 0, bytes: 0 };
   /** Who waits for which result. */
   readonly watches = new ResultWatches();
+  /** What is told of messages before they are done. Written by `results.ts`, and by `places.ts` when a delivery is over. */
+  readonly notes = new Notes();
   /** Totals of queues that are gone. */
   readonly deletedTotals = noTotals();
   /** Written by `sessions.ts`. */

@@ -7,15 +7,20 @@ import {
   checkFrame,
   decodeFrame,
   FrameReader,
+  isContentType,
   LIMITS,
   LovageError,
+  type Progress,
   PublishBatch,
+  RESULTS_QUEUE,
   readOp,
   SettleFrame,
 } from '@lovage/protocol';
 import {
+  bytes,
   type Fields,
   flag,
+  invalid,
   list,
   map,
   name,
@@ -24,6 +29,7 @@ import {
   parseExchange,
   parseMode,
   parseSettings,
+  text,
   whole,
 } from './fields.js';
 import {
@@ -63,6 +69,7 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
   RELEASE: (session, frame) => answer(session, frame, 'release'),
   NACK: (session, frame) => nack(session, frame),
   COMPLETE: (session, frame) => complete(session, frame),
+  NOTE: (session, frame) => note(session, frame),
   GOODBYE: (session, frame) => {
     checkFrame(frame);
     session.leave();
@@ -179,7 +186,9 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
   RESULT_UNWATCH: request((session, request, fields) => results(session, request, fields, 'result-unwatch')),
   MESSAGE_STATE: request((session, request, fields) => {
     const ids = list(fields[0], 'ids', LIMITS.messageIdsMax).map((id) => whole(id, 'ids', 1, Number.MAX_SAFE_INTEGER));
-    submit(session, { type: 'message-state', session: session.number, request, ids });
+    // What handlers tell is contents, as results are.
+    const withNotes = session.identity.may('read', RESULTS_QUEUE);
+    submit(session, { type: 'message-state', session: session.number, request, ids, withNotes });
   }),
   TOKEN_CREATE: request(tokenCreate),
   TOKEN_LIST: request(tokenList),
@@ -237,6 +246,39 @@ function answer(session: Session, frame: Uint8Array, type: 'start' | 'ack' | 're
 function complete(session: Session, frame: Uint8Array): void {
   completed.scan(reader.open(frame), session.context.settings);
   submit(session, { type: 'complete', session: session.number, batch: completed });
+}
+
+/** `[43, tag, progress|nil, [line, ...]]`: nobody waits for an answer, so what is out of range is told without a request's number. */
+function note(session: Session, frame: Uint8Array): void {
+  const [, tag, progress, log] = decodeFrame(frame);
+  const number = whole(tag, 'tag', 1, Number.MAX_SAFE_INTEGER);
+  try {
+    const given = { progress: progressOf(progress), log: logOf(log) };
+    submit(session, { type: 'note', session: session.number, tag: number, note: given });
+  } catch (error) {
+    if (!(error instanceof LovageError) || error.code !== 'INVALID_ARGUMENT') throw error;
+    session.refuse(null, error);
+  }
+}
+
+function progressOf(value: unknown): Progress | null {
+  if (value === null || value === undefined) return null;
+  const [contentType, body] = list(value, 'progress', 64);
+  const given = bytes(body, 'progress');
+  if (given.length > LIMITS.progressBytesMax)
+    throw invalid('progress', given.length, `at most ${LIMITS.progressBytesMax} bytes`);
+  if (contentType === null || contentType === undefined) return [null, given.slice()];
+  if (!isContentType(text(contentType, 'contentType')))
+    throw invalid('contentType', contentType, `at most ${LIMITS.contentTypeLengthMax} characters of printable ASCII`);
+  return [contentType as string, given.slice()];
+}
+
+function logOf(value: unknown): string[] {
+  return list(value ?? [], 'log', LIMITS.logLinesMax).map((line) => {
+    const given = text(line, 'log');
+    if (given.length <= LIMITS.logLineLengthMax) return given;
+    throw invalid('log', given.length, `at most ${LIMITS.logLineLengthMax} characters in a line`);
+  });
 }
 
 function results(session: Session, request: number, fields: Fields, type: 'result-watch' | 'result-unwatch'): void {

@@ -40,6 +40,7 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   NACK: null,
   RELEASE: null,
   COMPLETE: null,
+  NOTE: null,
   // Whoever takes a queue as it is changes nothing.
   QUEUE_DECLARE: {
     need: 'configure',

@@ -1,6 +1,9 @@
 /** `lovage tasks` against a real broker. */
 import { beforeAll, expect, test } from 'vitest';
+import type { TaskContext } from '../../client-sdk/tasks/index.js';
+import { deferred } from '../client-sdk/deferred.js';
 import { BrokerProcess } from '../support/broker-process.js';
+import { eventually } from '../support/deadline.js';
 import { appOf, started } from '../tasks/running.js';
 import { command, type Ended } from './command.js';
 
@@ -50,6 +53,30 @@ test('tasks are shown and revoked, by their numbers or by name and headers', asy
   });
   expect((await third.state()).state).toBe('revoked');
   expect(JSON.parse(await printed('tasks show 999999 --json'))).toMatchObject({ state: 'unknown', failure: null });
+});
+
+test('a task that tells how far it is shows that, and its log', async () => {
+  const app = appOf(broker, 'default');
+  const gate = deferred();
+  const work = app.task(
+    'work',
+    async (ctx: TaskContext) => {
+      ctx.progress({ done: 1, of: 2 });
+      ctx.log('one');
+      ctx.log('two');
+      await gate.promise;
+    },
+    { queue: 'telling' },
+  );
+  const handle = await work.send();
+  await started(app);
+  await eventually(
+    () => handle.state(),
+    ({ log }) => log.length === 2,
+    'the log',
+  );
+  expect(await printed(`tasks show ${handle.id}`)).toMatch(/\nprogress: {"done":1,"of":2}\nlog: \n {2}one\n {2}two\n$/);
+  gate.resolve();
 });
 
 test.each([

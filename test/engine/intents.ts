@@ -100,6 +100,13 @@ export type Intent =
       readonly count: number;
       readonly stop: boolean;
     }
+  | {
+      readonly type: 'note';
+      readonly session: number;
+      readonly from: number;
+      readonly step: number;
+      readonly lines: number;
+    }
   | { readonly type: 'drained'; readonly session: number; readonly share: number }
   | {
       readonly type: 'token';
@@ -228,6 +235,16 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
   ],
   [3, fc.record({ type: fc.constant('cancel' as const), session, consumer })],
   [3, fc.record({ type: fc.constant('prefetch' as const), session, consumer, prefetch: fc.constantFrom(0, 1, 2, 5) })],
+  [
+    4,
+    fc.record({
+      type: fc.constant('note' as const),
+      session,
+      from: fc.nat(9),
+      step: fc.integer({ min: -1, max: 3 }),
+      lines: fc.constantFrom(0, 0, 1, 2, 60),
+    }),
+  ],
   [
     6,
     fc.record({

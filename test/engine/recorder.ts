@@ -2,7 +2,7 @@
  * The engine's sink for tests: effects as plain objects in their order, and records as bytes, through the real codec, in a journal of arrays
  * that is cut into segments and can be read back from its first segment on.
  */
-import { type DeadLetter, type ErrorCode, type MessageInfo, RESULT_STATUS } from '@lovage/protocol';
+import { type DeadLetter, type ErrorCode, type MessageInfo, type Note, RESULT_STATUS } from '@lovage/protocol';
 import { headersIn } from '../../server/broker/peeked-contents.js';
 import {
   encodeCompleteHead,
@@ -67,6 +67,7 @@ export type Effect =
       readonly payload?: Uint8Array;
       readonly reason?: string | null;
     }
+  | { readonly type: 'noted'; readonly session: number; readonly id: number; readonly note: Note; bytes: number }
   | { readonly type: 'revoked'; readonly id: string }
   | { readonly type: 'peeked'; readonly session: number; readonly request: number; readonly result: unknown }
   | { readonly type: 'accessClosed'; readonly session: number }
@@ -160,6 +161,10 @@ export class Recorder implements EffectSink {
 
   resultEnded(session: number, id: number, status: number, reason: string | null): void {
     this.effects.push({ type: 'result', session, id, status, reason });
+  }
+
+  noted(session: number, id: number, note: Note, bytes: number): void {
+    this.effects.push({ type: 'noted', session, id, note, bytes });
   }
 
   move(record: MoveRecord): number {

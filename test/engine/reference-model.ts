@@ -88,6 +88,7 @@ export class ReferenceModel extends ModelState {
       for (const [seq, taken] of [...producer.taken]) if (taken.isMemory) producer.taken.delete(seq);
     this.sweeps = [];
     this.watches.clear();
+    for (const { leases } of this.sessions.values()) for (const lease of leases.values()) lease.note = null;
     assert.ok(engine.nextId >= this.nextId, 'ids that were given out are not given again');
     this.nextId = engine.nextId;
     for (const { number } of this.sessions.values())
@@ -185,6 +186,7 @@ export class ReferenceModel extends ModelState {
       complete: (command) => this.#results.complete(command),
       'result-watch': (command) => this.#results.watch(command),
       'result-unwatch': (command) => this.#results.unwatch(command),
+      note: (command) => this.#results.note(command),
       'message-state': (command) => this.#results.states(command),
       drained: (command) => sessions.drained(command),
       declare: (command) => queues.declare(command),

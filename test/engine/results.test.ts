@@ -183,7 +183,7 @@ describe('a watch', () => {
     } as const;
     const other = of(driver.apply(open), 'opened')[0]!.session;
     expect(told(watch(driver, other, 1))).toEqual([[1, NOT_THERE, null]]);
-    const states = driver.apply({ type: 'message-state', session: other, request: 1, ids: [1] });
+    const states = driver.apply({ type: 'message-state', session: other, request: 1, ids: [1], withNotes: true });
     expect(of(states, 'reply')[0]!.result).toEqual({ messages: [null] });
   });
 });
@@ -194,4 +194,62 @@ test('a result of a tag that is none is refused, and one that was settled before
   driver.answer('ack', session, [1, 1]);
   expect(of(driver.complete(session, [[1, 'x']]), 'refused').map(({ code }) => code)).toEqual(['ALREADY_SETTLED']);
   expect(told(watch(driver, session, 1))).toEqual([[1, NOT_THERE, null]]);
+});
+
+describe('a handler that tells of its delivery', () => {
+  const note = (text: string | null, ...log: string[]) => ({
+    progress: text === null ? null : (['text/plain', Buffer.from(text)] as const),
+    log,
+  });
+  const notedIn = (effects: readonly Effect[]): unknown[] =>
+    of(effects, 'noted').map(({ session, id, note: { progress, log } }) => [
+      session,
+      id,
+      progress === null ? null : Buffer.from(progress[1]).toString(),
+      log,
+    ]);
+
+  test('is heard by who watches, and who begins to is told what there is; it ends with the delivery', () => {
+    const { driver, session } = held(2);
+    const watcher = driver.open();
+    watch(driver, watcher, 1);
+    const tell = (tag: number, ...fields: Parameters<typeof note>): Effect[] =>
+      driver.apply({ type: 'note', session, tag, note: note(...fields) });
+    expect(notedIn(tell(1, 'half', 'a'))).toEqual([[watcher, 1, 'half', ['a']]]);
+    expect(notedIn(tell(1, null, 'b'))).toEqual([[watcher, 1, null, ['b']]]);
+    expect(notedIn(tell(2, 'of nobody'))).toEqual([]);
+    expect(notedIn(tell(3, 'not there'))).toEqual([]);
+    const late = driver.open();
+    expect(notedIn(watch(driver, late, 1))).toEqual([[late, 1, 'half', ['a', 'b']]]);
+    driver.nack(session, [1, 1], true);
+    expect(notedIn(watch(driver, driver.open(), 1))).toEqual([]);
+    expect(driver.engine.state.notes.of(2)).not.toBe(null);
+    driver.complete(session, [[2, 'two']]);
+    expect(driver.engine.state.notes).toMatchObject({ isEmpty: true, bytes: 0 });
+  });
+
+  test('more than is kept has its last hundred lines kept, and no more than 64 MiB of all messages', () => {
+    const { driver, session } = held(2_000);
+    const { notes } = driver.engine.state;
+    const lines = Array.from({ length: 60 }, (_, i) => `${i}`);
+    for (let i = 0; i < 3; i++)
+      driver.engine.apply({ type: 'note', session, tag: 1, note: note(null, ...lines) }, driver.nowMs, driver.sink);
+    expect(notes.of(1)!.log).toEqual([...lines.slice(20), ...lines]);
+    const large = note('x'.repeat(65_536));
+    for (let tag = 1; tag <= 2_000; tag++)
+      driver.engine.apply({ type: 'note', session, tag, note: large }, driver.nowMs, driver.sink);
+    expect(notes.bytes).toBeGreaterThan(63 * 1024 * 1024);
+    expect(notes.bytes).toBeLessThanOrEqual(64 * 1024 * 1024);
+    driver.apply({ type: 'close', session });
+    expect(notes).toMatchObject({ isEmpty: true, bytes: 0 });
+  });
+
+  test('is not shown to those who may not read results', () => {
+    const { driver, session } = held(1);
+    driver.apply({ type: 'note', session, tag: 1, note: note('half') });
+    const ask = (withNotes: boolean, ...ids: number[]): unknown =>
+      of(driver.apply({ type: 'message-state', session, request: 1, ids, withNotes }), 'reply')[0]!.result;
+    expect(ask(true, 1)).toMatchObject({ messages: [{ id: 1, note: note('half') }] });
+    for (const shown of [ask(false, 1), ask(true, 1, 1)]) expect(JSON.stringify(shown)).not.toContain('note');
+  });
 });

@@ -416,7 +416,26 @@ export class World {
       const ids = Array.from({ length: count }, (_, i) => known[(from + i) % Math.max(1, known.length)] ?? 1);
       const type = stop ? 'result-unwatch' : 'result-watch';
       this.apply({ type, session: number, request: this.#requests++, ids: [...new Set(ids)] });
-      this.apply({ type: 'message-state', session: number, request: this.#requests++, ids: [...new Set(ids), 1] });
+      const request = (): number => this.#requests++;
+      this.apply({
+        type: 'message-state',
+        session: number,
+        request: request(),
+        ids: [...new Set(ids), 1],
+        withNotes: true,
+      });
+      this.apply({ type: 'message-state', session: number, request: request(), ids: [ids[0] ?? 1], withNotes: !stop });
+    });
+  }
+
+  /** A handler tells of its delivery, or of one that it does not have. */
+  note({ session: index, from, step, lines }: IntentOf<'note'>): void {
+    this.#with(index, (session) => {
+      const tags = this.#tagsToSettle(session);
+      const progress = step < 0 ? null : ([step === 0 ? null : 'text/plain', Buffer.from(`${step}`)] as const);
+      const log = Array.from({ length: lines }, (_, i) => `line ${i} of ${this.#requests}`);
+      const tag = tags[from % tags.length]!;
+      this.apply({ type: 'note', session: session.number, tag, note: { progress, log } });
     });
   }
 

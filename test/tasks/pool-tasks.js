@@ -16,6 +16,11 @@ app.task('add', async (ctx, a, b) => ({
   priority: ctx.priority,
   trace: ctx.headers.trace ?? 'none',
 }));
+app.task('tell', (ctx) => {
+  ctx.log('from a child');
+  ctx.progress({ half: true });
+  return where();
+});
 app.task('fail', () => {
   throw Object.assign(new RangeError('on purpose', { cause: new TypeError('inner') }), { code: 'E_PURPOSE' });
 });

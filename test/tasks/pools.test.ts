@@ -93,6 +93,20 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     expect(await resultOf(send('large', 1_000_000))).toHaveLength(1_000_000);
   });
 
+  test('tell how far their tasks are before they are done', async () => {
+    const { app, send } = await bench(pool);
+    const client = await app.client();
+    await client.queues.pause('default');
+    const handle = await send('tell');
+    const told: unknown[] = [];
+    const result = handle.result({ onProgress: (step) => told.push(step), onLog: (line) => told.push(line) });
+    // Behind the question for the result.
+    await handle.state();
+    await client.queues.resume('default');
+    expect(await result).not.toBe(`${process.pid}/0`);
+    expect(told.sort()).toEqual(['from a child', { half: true }].sort());
+  });
+
   test('keep the connection while a task blocks its event loop', async () => {
     const { worker, send } = await bench(pool, { concurrency: 2 });
     const blocked = await send('block', 1_500);

@@ -35,7 +35,13 @@ describe('a task that is revoked', () => {
     expect(await later.revoke()).toEqual({ revoked: true });
     expect(await waiting).toBe('REVOKED');
     expect(await codeOf(later.result())).toBe('REVOKED');
-    expect(await first!.state()).toEqual({ state: 'revoked', attempts: 0, queue: null, dueAt: null, failures: [] });
+    expect(await first!.state()).toMatchObject({
+      state: 'revoked',
+      attempts: 0,
+      queue: null,
+      dueAt: null,
+      failures: [],
+    });
     expect(await first!.revoke()).toEqual({ revoked: false });
     await started(app);
     expect(await kept!.result()).toBe('kept');

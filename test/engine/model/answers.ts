@@ -25,6 +25,7 @@ export function sorted(answers: readonly Answer[]): Answer[] {
       return `publish ${String(answer.seq).padStart(12)}`;
     if (answer.type === 'refused') return `refused ${String(answer.firstTag).padStart(12)}`;
     if (answer.type === 'result') return `result ${answer.session} ${answer.id}`;
+    if (answer.type === 'noted') return `noted ${answer.session} ${answer.id}`;
     if (answer.type === 'callOff') return `callOff ${answer.session} ${answer.tag}`;
     if (answer.type === 'cancelled') return `cancelled ${answer.session} ${answer.consumerId}`;
     return answer.type;

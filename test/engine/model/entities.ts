@@ -1,5 +1,5 @@
 /** What the reference model keeps in mind: plain objects that point at each other. */
-import type { AttemptLog, DeadLetter, QueueSettings } from '@lovage/protocol';
+import type { AttemptLog, DeadLetter, Note, QueueSettings } from '@lovage/protocol';
 import type { Command } from '../../../server/engine/command.js';
 import type { QueueTotals } from '../../../server/engine/queue.js';
 import type { Effect } from '../recorder.js';
@@ -38,6 +38,8 @@ export interface ModelLease {
   isUnsent: boolean;
   isRecalled: boolean;
   hasStarted: boolean;
+  /** What its handler has told. */
+  note: Note | null;
 }
 
 export interface ModelConsumer {

@@ -154,6 +154,7 @@ export class ModelFlow {
       isUnsent: isNone,
       isRecalled: false,
       hasStarted: false,
+      note: null,
     };
     session.leases.set(tag, lease);
     if (isNone) return this.#messages.acked(message);

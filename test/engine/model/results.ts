@@ -1,7 +1,8 @@
 /** Results: messages that are completed, and who watches for them. */
 import { isDeepStrictEqual } from 'node:util';
-import { RESULT_STATUS, RESULTS_QUEUE } from '@lovage/protocol';
+import { LIMITS, type Note, RESULT_STATUS, RESULTS_QUEUE } from '@lovage/protocol';
 import type { CompleteCommand } from '../../../server/engine/command.js';
+import { bytesOf } from '../../../server/engine/notes.js';
 import { payloadOf } from '../publish-batch.js';
 import type { Answer, CommandOf, ModelMessage, ModelQueue, ModelSession } from './entities.js';
 import type { ModelMessages } from './messages.js';
@@ -46,18 +47,52 @@ export class ModelResults {
     this.#state.answer({ type: 'reply', session: number, request, result: null });
   }
 
-  states({ session: number, request, ids }: CommandOf<'message-state'>): void {
+  /** A handler tells of its delivery: kept with it, and told to whoever watches and has room. */
+  note({ session: number, tag, note }: CommandOf<'note'>): void {
+    const lease = this.#state.sessions.get(number)!.leases.get(tag);
+    if (lease === undefined || lease.message === null) return;
+    const log = [...(lease.note?.log ?? []), ...note.log].slice(-LIMITS.logLinesMax);
+    lease.note = { progress: note.progress ?? lease.note?.progress ?? null, log };
+    const { id } = lease.message;
+    for (const session of this.#state.watches.get(id) ?? []) {
+      const { unsentBytes } = this.#state.sessions.get(session)!;
+      const isTold = this.#state.told.some((effect) => effect.type === 'noted' && effect.session === session);
+      if (!isTold && this.#state.isLookingUp(session)) continue;
+      if (unsentBytes < this.#state.options.unsentBytesMax) this.#tellNote(session, id, note);
+    }
+  }
+
+  #tellNote(number: number, id: number, note: Note): void {
+    const bytes = bytesOf(note);
+    this.#state.answer({ type: 'noted', session: number, id, note, bytes });
+    this.#state.sessions.get(number)!.unsentBytes += bytes;
+  }
+
+  /** Who is looked for is told what has been told before. */
+  #notes(): void {
+    const { told, answers, watches } = this.#state;
+    for (const effect of told) {
+      if (effect.type !== 'noted' || answers.some((answer) => isDeepStrictEqual(answer, effect))) continue;
+      const { session, id } = effect;
+      const note = this.#state.messages.get(id)?.lease?.note;
+      if (note && watches.get(id)?.has(session)) this.#tellNote(session, id, note);
+    }
+  }
+
+  states({ session: number, request, ids, withNotes }: CommandOf<'message-state'>): void {
     const { namespace } = this.#state.sessions.get(number)!;
     const told = this.#state.told.find((effect) => effect.type === 'reply' && effect.request === request);
     const found = ids.map((id) => this.#find(namespace, id));
     const result = { messages: found.map((message) => (message === null ? null : expect(message))) };
+    const note = withNotes && ids.length === 1 ? found[0]?.lease?.note : null;
+    if (note) result.messages[0] = { ...result.messages[0], note };
     // The rest of it is what MESSAGE_LIST tells, and is compared there.
     const shown = (told as { readonly result: { readonly messages: readonly (object | null)[] } }).result.messages;
     this.#state.answer({
       type: 'reply',
       session: number,
       request,
-      result: { messages: result.messages.map((facts, i) => facts && { ...shown[i], ...facts }) },
+      result: { messages: result.messages.map((facts, i) => facts && { ...without(shown[i]!, 'note'), ...facts }) },
     });
   }
 
@@ -67,6 +102,7 @@ export class ModelResults {
    */
   end(): void {
     const { watches, died } = this.#state;
+    this.#notes();
     for (const [id, sessions] of [...watches])
       for (const number of [...sessions]) {
         const outcome = this.#outcome(this.#state.sessions.get(number)!, id);
@@ -165,6 +201,10 @@ export class ModelResults {
     const message = this.#state.messages.get(id);
     return message !== undefined && message.queue.namespace === namespace ? message : null;
   }
+}
+
+function without(facts: object, name: string): object {
+  return Object.fromEntries(Object.entries(facts).filter(([key]) => key !== name));
 }
 
 function expect({ id, queue, attempts, priority, payload }: ModelMessage): Record<string, unknown> {
