@@ -9,7 +9,7 @@
 import { existsSync } from 'node:fs';
 import { Broker } from '../broker/broker.js';
 import { LiveBrokerView } from '../broker/broker-view.js';
-import { SYSTEM_CLOCK } from '../broker/clock.js';
+import { type Clock, SYSTEM_CLOCK } from '../broker/clock.js';
 import { Desk } from '../broker/desk.js';
 import { LOOK_MS } from '../broker/flow-gate.js';
 import { Engine } from '../engine/engine.js';
@@ -41,6 +41,8 @@ export interface App {
   readonly url: string;
   /** Whether everybody who reaches the port may do everything, because there is no token. */
   isOpen(): boolean;
+  /** Deliveries that are not answered yet. */
+  unsettled(): number;
   /** Reads the TLS files again, for connections to come; null without TLS. Throws INVALID_SETTING, and all stays as it was. */
   readonly renewTls: (() => void) | null;
   /** Refuses new work, finishes what has arrived, syncs, closes. Idempotent. */
@@ -49,8 +51,8 @@ export interface App {
 
 type Log = NonNullable<HttpOptions['log']>;
 
-/** Starts a broker; resolves when clients are let in. Throws ADDRESS_IN_USE, DATA_DIR_LOCKED, JOURNAL_DAMAGED, INVALID_SETTING. */
-export async function startApp(settings: Settings, log: Log): Promise<App> {
+/** Starts a broker; resolves when clients are let in. Messages and tokens go by `clock`, connections by real time. Throws ADDRESS_IN_USE, DATA_DIR_LOCKED, JOURNAL_DAMAGED, INVALID_SETTING. */
+export async function startApp(settings: Settings, log: Log, clock: Clock = SYSTEM_CLOCK): Promise<App> {
   // Where there is no journal there are no tokens, and nothing needs to be made to say so.
   if (settings.memory || !existsSync(settings.dataDir)) assertSafeBinding(settings, false);
   const tls = readBrokerTls(settings);
@@ -66,21 +68,21 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
   const broker = new Broker({
     engine,
     journal,
-    clock: SYSTEM_CLOCK,
+    clock,
     flow: {
       memoryBytesMax: messageMemoryBytes(settings.memoryMax, settings.memory ? 0 : settings.cacheBytes),
       diskFreeBytesMin: settings.memory ? 0 : diskFreeBytesMin(settings.dataDir, settings.diskFreeMin),
       diskFreeBytes: () => diskFreeBytes(settings.dataDir),
     },
   });
-  const view = new LiveBrokerView(broker, SYSTEM_CLOCK, VERSION, () => gateway);
+  const view = new LiveBrokerView(broker, clock, VERSION, () => gateway);
   const hosts = allowedHosts(settings);
   const authority = new Authority({
     tokens: engine.state.tokens,
     connectionsMaxOf: (namespace) => engine.state.queuesByName.space(namespace)?.settings?.connectionsMax ?? null,
     token: settings.token,
     isOpen: settings.insecure || isLoopback(settings.host),
-    clock: SYSTEM_CLOCK,
+    clock,
   });
   broker.watchAccess(authority);
   const onAudit = (audit: AuditLine): void => log.info({ audit }, 'audit');
@@ -118,6 +120,10 @@ export async function startApp(settings: Settings, log: Log): Promise<App> {
   const app = {
     url: '',
     isOpen: () => authority.isOpen,
+    unsettled: () => {
+      const { leased, started } = engine.messageCounts();
+      return leased + started;
+    },
     renewTls: tls === null ? null : () => http.renew(readBrokerTls(settings)!),
     close: () => (closing ??= close()),
   };
