@@ -46,6 +46,7 @@ describe('the programs', () => {
     ['ten-lines', 'mail to ada@example.org attempt 1\n'],
     ['loop', 'sum 6\n'],
     ['tasks', 'img-1-200.png\n'],
+    ['testing', 'hello again, Ada\n'],
   ])('%s does what it says', async (name, output) => {
     const child = start(name, broker.url);
     expect(await ended(child as Parameters<typeof ended>[0])).toEqual({
