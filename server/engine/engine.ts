@@ -128,6 +128,7 @@ export class Engine {
     this.#recall.look(out);
     this.#dedupExpiry.look();
     this.#results.look(out);
+    this.state.watches.sweep();
     this.state.watches.flush(out);
     if (this.state.nowMs >= this.#pruneAtMs) {
       this.state.producers.prune(this.state.nowMs);
@@ -151,7 +152,7 @@ export class Engine {
 
   /** True while a purge, a delete, evictions or answers to watches go on in the background: `tick` wants to be called without waiting. */
   get isSweeping(): boolean {
-    return this.#queues.isSweeping || this.#limits.isBusy || this.#results.isBusy;
+    return this.#queues.isSweeping || this.#limits.isBusy || this.#results.isBusy || this.state.watches.isSweeping;
   }
 
   /** Replays one record. Emits nothing. */

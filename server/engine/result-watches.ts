@@ -7,6 +7,9 @@ import type { EffectSink } from './effects.js';
 import { ResultLookups } from './result-lookups.js';
 import type { Session } from './session.js';
 
+/** Ids that are forgotten at a time: some 3 ms of work. */
+const SLICE = 5_000;
+
 interface Ended {
   readonly id: number;
   readonly status: typeof RESULT_STATUS.NOT_THERE | typeof RESULT_STATUS.DEAD;
@@ -16,7 +19,10 @@ interface Ended {
 export class ResultWatches {
   /** Before they are watched for. */
   readonly lookups = new ResultLookups();
+  /** Who watches for an id, or has stopped to and is still to be taken out. */
   readonly #sessions = new Map<number, Set<Session>>();
+  /** What sessions have stopped to watch for, the oldest first: a million ids go slice by slice. */
+  readonly #left: { readonly session: Session; readonly ids: Iterator<number> }[] = [];
   readonly #ids = new Map<Session, Set<number>>();
   #ended: Ended[] = [];
 
@@ -50,25 +56,59 @@ export class ResultWatches {
     else ids.add(id);
   }
 
-  remove(session: Session, id: number): void {
-    this.lookups.remove(session, id);
-    const sessions = this.#sessions.get(id);
-    if (sessions === undefined || !sessions.delete(session)) return;
-    if (sessions.size === 0) this.#sessions.delete(id);
-    const ids = this.#ids.get(session)!;
-    ids.delete(id);
-    if (ids.size === 0) this.#ids.delete(session);
+  /** A session wants to know of these no longer. */
+  remove(session: Session, ids: readonly number[]): void {
+    const watched = this.#ids.get(session);
+    for (const id of ids) {
+      this.lookups.remove(session, id);
+      watched?.delete(id);
+    }
+    if (watched?.size === 0) this.#ids.delete(session);
+    this.#leave(session, ids);
   }
 
   /** The connection of a session is gone: whoever comes back watches again. */
   forget(session: Session): void {
     this.lookups.forget(session);
-    for (const id of this.#ids.get(session) ?? []) this.remove(session, id);
+    const watched = this.#ids.get(session);
+    this.#ids.delete(session);
+    if (watched !== undefined) this.#leave(session, watched);
+  }
+
+  /** Whether `sweep` wants to be called without waiting. */
+  get isSweeping(): boolean {
+    return this.#left.length > 0;
+  }
+
+  /** Forgets a slice of what sessions have stopped to watch for. */
+  sweep(): void {
+    const [oldest] = this.#left;
+    if (oldest === undefined) return;
+    const { session, ids } = oldest;
+    for (let count = 0; count < SLICE; count++) {
+      const { value: id, done } = ids.next();
+      if (done) {
+        this.#left.shift();
+        return;
+      }
+      if (this.#isWatching(session, id)) continue;
+      const sessions = this.#sessions.get(id);
+      if (sessions?.delete(session) && sessions.size === 0) this.#sessions.delete(id);
+    }
+  }
+
+  #leave(session: Session, ids: Iterable<number>): void {
+    this.#left.push({ session, ids: ids[Symbol.iterator]() });
+    this.sweep();
+  }
+
+  #isWatching(session: Session, id: number): boolean {
+    return this.#ids.get(session)?.has(id) === true;
   }
 
   /** Who watches for a message. */
-  of(id: number): Iterable<Session> {
-    return this.#sessions.get(id) ?? [];
+  of(id: number): readonly Session[] {
+    return [...(this.#sessions.get(id) ?? [])].filter((session) => this.#isWatching(session, id));
   }
 
   /** A message has its result. */
@@ -96,8 +136,13 @@ export class ResultWatches {
   }
 
   #take(id: number): readonly Session[] {
-    const sessions = [...(this.#sessions.get(id) ?? [])];
-    for (const session of sessions) this.remove(session, id);
+    const sessions = this.of(id);
+    for (const session of sessions) {
+      const watched = this.#ids.get(session)!;
+      watched.delete(id);
+      if (watched.size === 0) this.#ids.delete(session);
+    }
+    this.#sessions.delete(id);
     return sessions;
   }
 }

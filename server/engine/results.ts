@@ -134,7 +134,7 @@ export class Results {
 
   unwatch({ session: number, request, ids }: ResultWatchCommand, out: EffectSink): void {
     const session = this.#state.session(number);
-    for (const id of ids) this.#state.watches.remove(session, id);
+    this.#state.watches.remove(session, ids);
     out.reply(number, request, null);
   }
 

@@ -196,6 +196,26 @@ test('a result of a tag that is none is refused, and one that was settled before
   expect(told(watch(driver, session, 1))).toEqual([[1, NOT_THERE, null]]);
 });
 
+test('many ids that a client has watched for are forgotten in slices, and nobody is told of them who has gone', () => {
+  const count = 30_000;
+  const { driver, session } = held(1);
+  const { watches } = driver.engine.state;
+  const [quitter, lost] = [driver.open(), driver.open()];
+  const sessions = [quitter, lost].map((number) => driver.engine.state.session(number));
+  for (const watcher of sessions) for (let id = 1; id <= count; id++) watches.add(watcher, id);
+  const ids = Array.from({ length: count }, (_, i) => i + 1);
+  watches.remove(sessions[0]!, ids);
+  watches.forget(sessions[1]!);
+  expect(watches.size).toBe(count);
+  // Whoever comes back is told all the same.
+  watches.add(sessions[1]!, 1);
+  expect(told(driver.complete(session, [[1, 'one']]))).toEqual([[1, DONE, 'one']]);
+  let slices = 0;
+  for (; watches.isSweeping; slices++) watches.sweep();
+  expect(slices).toBeGreaterThan(5);
+  expect(watches.isIdle).toBe(true);
+});
+
 describe('a handler that tells of its delivery', () => {
   const note = (text: string | null, ...log: string[]) => ({
     progress: text === null ? null : (['text/plain', Buffer.from(text)] as const),

@@ -101,7 +101,6 @@ export class World {
     this.model = new ReferenceModel(options);
     this.model.engineHas = (namespace, name) => this.engine.state.queue(namespace, name) !== null;
     this.model.indexOf = ({ namespace, name }) => this.engine.state.queue(namespace, name)!.index;
-    this.model.isSwept = ({ index }) => this.engine.state.queues[index] === undefined;
     this.model.isLookingUp = (session) => {
       const { sessions, watches } = this.engine.state;
       return watches.lookups.sizeOf(sessions.get(session)!) > 0;

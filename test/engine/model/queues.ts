@@ -1,6 +1,6 @@
 /** Declarations and changes of queues, purges and deletions, and queues that go because nobody uses them. */
 import { type QueueSettings, settingsConflict } from '@lovage/protocol';
-import type { CommandOf, ModelConsumer, ModelQueue, Sweep } from './entities.js';
+import type { CommandOf, ModelConsumer, ModelQueue } from './entities.js';
 import type { ModelFlow } from './flow.js';
 import type { ModelMessages } from './messages.js';
 import { defaultsOf } from './namespaces.js';
@@ -113,9 +113,8 @@ export class ModelQueues {
 
   /** One purge or deletion is done at a time. */
   sweep(): void {
-    const sweep = this.#nextSweep();
+    const sweep = this.#state.sweeps.shift();
     if (sweep === undefined) return;
-    this.#state.sweeps = this.#state.sweeps.filter((other) => other !== sweep);
     const { queue, isDelete, session, request } = sweep;
     for (const message of this.#state.messagesOf(queue)) {
       if (message.lease !== null) continue;
@@ -129,14 +128,6 @@ export class ModelQueues {
     if (session === 0) return;
     const result = isDelete ? { messages: sweep.removed } : { purged: sweep.removed };
     this.#state.answer({ type: 'reply', session, request, result });
-  }
-
-  /** The oldest. Which of several queues goes first that nobody has used is left open. */
-  #nextSweep(): Sweep | undefined {
-    const { sweeps, isSwept } = this.#state;
-    const [oldest] = sweeps;
-    if (oldest === undefined || !oldest.isDelete || oldest.session !== 0 || isSwept(oldest.queue)) return oldest;
-    return sweeps.find(({ queue, isDelete, session }) => isDelete && session === 0 && isSwept(queue)) ?? oldest;
   }
 
   /** ms at which a queue goes if nobody uses it until then, Infinity for never. */

@@ -36,8 +36,6 @@ export class ModelState {
   engineHas: (namespace: string, name: string) => boolean = () => true;
   /** Index that the engine has given to a queue: the copies of a message get their ids by it. */
   indexOf: (queue: ModelQueue) => number = () => 0;
-  /** Whether the engine has done with a queue that was deleted. */
-  isSwept: (queue: ModelQueue) => boolean = () => true;
   /** Whether the engine has still to look for ids that a session watches for. */
   isLookingUp: (session: number) => boolean = () => false;
   /** Sessions of which that was so before the command at hand. */
