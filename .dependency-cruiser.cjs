@@ -1,6 +1,18 @@
 // The rooms and who may import whom (server/README.md draws the picture). Each rule lists what a room may NOT reach.
 const room = (name) => `^server/${name}/`;
-const rooms = ['collections', 'settings', 'engine', 'journal', 'broker', 'session', 'gateway', 'http', 'app', 'cli', 'testing'];
+const rooms = [
+  'collections',
+  'settings',
+  'engine',
+  'journal',
+  'broker',
+  'session',
+  'gateway',
+  'http',
+  'app',
+  'cli',
+  'testing',
+];
 // A room may import itself and those named here.
 const MAY = {
   collections: [],
