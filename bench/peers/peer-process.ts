@@ -90,8 +90,8 @@ function accepts(port: number): Promise<boolean> {
   });
 }
 
-/** From /proc: the group is the third field behind the name in brackets. */
-function processesOfGroup(group: number): number[] {
+/** Ids of all processes of a group. From /proc: the group is the third field behind the name in brackets. */
+export function processesOfGroup(group: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^[0-9]+$/.test(name))
     .map(Number)

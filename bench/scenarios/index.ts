@@ -9,6 +9,7 @@ import { recovery } from './recovery.js';
 import { routing } from './routing.js';
 import type { Scenario } from './scenario.js';
 import { sizes } from './sizes.js';
+import { tasks } from './tasks.js';
 import { throughput } from './throughput.js';
 
 /** Every scenario, in the order in which they run. */
@@ -24,4 +25,5 @@ export const SCENARIOS: readonly Scenario[] = [
   routing,
   sizes,
   growth,
+  tasks,
 ];

@@ -5,10 +5,12 @@ import { addCompare } from '../../bench/commands/compare.js';
 import { addMicro } from '../../bench/commands/micro.js';
 import { addPeers } from '../../bench/commands/peers.js';
 import { addScenarios } from '../../bench/commands/scenarios.js';
+import { addTaskPeers } from '../../bench/commands/task-peers.js';
 import { MEASURES } from '../../bench/compare/measures.js';
 import { STANDARD } from '../../bench/load/standard.js';
 import { PEERS } from '../../bench/peers/index.js';
 import { SCENARIOS } from '../../bench/scenarios/index.js';
+import { TASK_PEERS } from '../../bench/tasks/task-peers.js';
 
 const README = readFileSync(new URL('../../bench/README.md', import.meta.url), 'utf8');
 
@@ -17,6 +19,7 @@ function commands(): Command[] {
   const program = new Command('bench');
   addScenarios(program);
   addPeers(program);
+  addTaskPeers(program);
   addMicro(program);
   addCompare(program);
   return [program, ...program.commands];
@@ -43,6 +46,10 @@ describe("the bench's README", () => {
     for (const { name, debianPackage } of PEERS) {
       expect(README).toContain(`\`${name}\``);
       expect(README).toMatch(new RegExp(`apt-get install .*${debianPackage}`));
+    }
+    for (const { name, needs } of TASK_PEERS) {
+      expect(README).toContain(`\`${name}\``);
+      for (const { debianPackage } of needs) expect(README).toMatch(new RegExp(`apt-get install .*${debianPackage}`));
     }
     for (const { name } of MEASURES) expect(README).toContain(`\`${name}\``);
   });

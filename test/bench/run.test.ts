@@ -91,6 +91,23 @@ describe('the bench', () => {
     }
   });
 
+  test('runs tasks in both pools, finds all their results, and looks at an idle worker', async () => {
+    const run = new BenchRun('tasks', ...SMALL);
+    expect(await run.end(), run.output).toBe(0);
+    const { workers, idleBytes } = run.json().results[0]!.data as {
+      workers: { worker: { pool: string }; rounds: { tasks: number; tasksPerSecond: number; kept: number }[] }[];
+      idleBytes: number;
+    };
+    expect(workers.map(({ worker }) => worker.pool)).toEqual(['async', 'threads']);
+    for (const { rounds } of workers) {
+      expect(rounds[0]!.tasksPerSecond).toBeGreaterThan(0);
+      // Those of the warm-up have results, too.
+      expect(rounds[0]!.kept).toBeGreaterThan(rounds[0]!.tasks);
+    }
+    expect(idleBytes).toBeGreaterThan(0);
+    expect(readdirSync(run.data)).toEqual([]);
+  });
+
   test('without a name begins with the first scenario; on SIGINT it ends its processes and removes its data', async () => {
     const run = new BenchRun('--seconds', '60', '--warm-up', '0.1', '--rounds', '1');
     await run.says('throughput 1 x 1');
