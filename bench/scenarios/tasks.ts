@@ -2,7 +2,7 @@ import type { PoolKind } from '@lovage/client/tasks';
 import { conditions } from '../report/conditions.js';
 import { mebibytes } from '../report/format.js';
 import { residentBytes, sumOf } from '../run/process-usage.js';
-import { lovageTasks } from '../tasks/lovage-tasks.js';
+import { lovageTasks, workerTitle } from '../tasks/lovage-tasks.js';
 import { runTasks, type TaskResult } from '../tasks/task-run.js';
 import { TASK_HEAD, taskRow } from '../tasks/task-tables.js';
 import type { BenchOptions, Scenario } from './scenario.js';
@@ -11,11 +11,14 @@ import type { BenchOptions, Scenario } from './scenario.js';
 interface WorkerShape {
   readonly pool: PoolKind;
   readonly concurrency: number;
+  readonly prefetchMultiplier?: number;
 }
 
 const WORKERS: readonly WorkerShape[] = [
   { pool: 'async', concurrency: 100 },
   { pool: 'threads', concurrency: 2 },
+  // As Celery's guide has it for short tasks.
+  { pool: 'threads', concurrency: 2, prefetchMultiplier: 128 },
 ];
 /** What is looked at without any task. */
 const IDLE: WorkerShape = { pool: 'async', concurrency: 8 };
@@ -31,7 +34,7 @@ export const tasks: Scenario = {
     return {
       conditions: conditions({
         window: '4 lists of 1,000',
-        prefetch: '4 a slot',
+        prefetch: '4 a slot, unless told',
         body: 'no arguments',
         priorities: 'none',
       }),
@@ -40,14 +43,12 @@ export const tasks: Scenario = {
         {
           title: `Median of ${options.rounds} rounds`,
           head: TASK_HEAD,
-          rows: data.map(({ worker: { pool, concurrency }, rounds }) =>
-            taskRow(`${pool}, ${concurrency} at a time`, rounds),
-          ),
+          rows: data.map(({ worker, rounds }) => taskRow(workerTitle(worker), rounds)),
         },
         {
           title: 'An idle worker',
           head: ['worker', 'resident MiB'],
-          rows: [[`${IDLE.pool}, ${IDLE.concurrency} at a time`, mebibytes(idleBytes)]],
+          rows: [[workerTitle(IDLE), mebibytes(idleBytes)]],
         },
       ],
       plots: [],

@@ -15,19 +15,34 @@ export interface LovageTasksOptions {
   readonly pool: PoolKind;
   /** Tasks at a time of the worker. */
   readonly concurrency: number;
+  /** Deliveries at the worker, as a multiple of `concurrency`. Default: the worker's. */
+  readonly prefetchMultiplier?: number | undefined;
   readonly build: Build;
 }
 
-export function lovageTasks({ pool, concurrency, build }: LovageTasksOptions): TaskSystem {
+export function lovageTasks(options: LovageTasksOptions): TaskSystem {
+  const words = workerWords(options);
   return {
-    title: `Lovage, ${pool}, ${concurrency} at a time`,
-    settings: `--sync always; sendMany of 1,000 tasks, 4 lists at once; lovage worker --pool ${pool} --concurrency ${concurrency}; results kept.`,
-    start: (directory) => start({ pool, concurrency, build }, directory),
+    title: `Lovage, ${workerTitle(options)}`,
+    settings: `--sync always; sendMany of 1,000 tasks, 4 lists at once; lovage worker ${words.join(' ')}; results kept.`,
+    start: (directory) => start(options.build, words, directory),
   };
 }
 
+/** For tables. */
+export function workerTitle({ pool, concurrency, prefetchMultiplier }: Omit<LovageTasksOptions, 'build'>): string {
+  const prefetch = prefetchMultiplier === undefined ? '' : `, prefetch ${prefetchMultiplier} each`;
+  return `${pool}, ${concurrency} at a time${prefetch}`;
+}
+
+function workerWords({ pool, concurrency, prefetchMultiplier }: LovageTasksOptions): readonly string[] {
+  const words = ['--pool', pool, '--concurrency', String(concurrency)];
+  return prefetchMultiplier === undefined ? words : [...words, '--prefetch-multiplier', String(prefetchMultiplier)];
+}
+
 async function start(
-  { pool, concurrency, build }: LovageTasksOptions,
+  build: Build,
+  workerFlags: readonly string[],
   directory: string | undefined,
 ): Promise<RunningTasks> {
   const server = await LovageServer.start({ directory, build });
@@ -35,8 +50,10 @@ async function start(
   await client.queues.declare(QUEUE);
   const url = server.target.endpoint;
   const program = process.execPath;
-  const flags = ['--url', url, '--pool', pool, '--concurrency', String(concurrency)];
-  const worker = await TaskProcess.start({ program, words: [build.command, 'worker', MODULE, ...flags] });
+  const worker = await TaskProcess.start({
+    program,
+    words: [build.command, 'worker', MODULE, '--url', url, ...workerFlags],
+  });
   const producer = await TaskProcess.start({ program, words: [PRODUCER, url] });
   return {
     version: server.version,

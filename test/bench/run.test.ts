@@ -98,7 +98,7 @@ describe('the bench', () => {
       workers: { worker: { pool: string }; rounds: { tasks: number; tasksPerSecond: number; kept: number }[] }[];
       idleBytes: number;
     };
-    expect(workers.map(({ worker }) => worker.pool)).toEqual(['async', 'threads']);
+    expect(workers.map(({ worker }) => worker.pool)).toEqual(['async', 'threads', 'threads']);
     for (const { rounds } of workers) {
       expect(rounds[0]!.tasksPerSecond).toBeGreaterThan(0);
       // Those of the warm-up have results, too.
