@@ -21,6 +21,7 @@ import type { Results } from './results.js';
 import type { Settlements } from './settlements.js';
 import type { Blocked } from './status-feed.js';
 import { TagSet } from './tag-set.js';
+import type { Workers } from './workers.js';
 
 /** Who is told. */
 export interface FrameTargets {
@@ -30,6 +31,7 @@ export interface FrameTargets {
   readonly settlements: Settlements;
   readonly requests: Requests;
   readonly results: Results;
+  readonly workers: Workers;
   readonly consumers: ReadonlyMap<number, ActiveConsumer>;
   /** Highest tag seen in this session. */
   lastTag: number;
@@ -60,6 +62,8 @@ const HANDLERS: Readonly<Record<Exclude<ServerOp, 'WELCOME' | 'DELIVER' | 'RESUL
     const error = new LovageError('REVOKED', undefined, { details: { terminate: terminate === true } });
     for (const consumer of consumers.values()) consumer.revoked(tags, error);
   },
+  CONTROL: ({ workers }, [, control, number, action, options]) =>
+    void workers.controlled(whole(control), whole(number), String(action), options),
   REPLY: ({ requests }, [, request, result]) => requests.replied(whole(request), result),
   ERROR: failed,
   FLOW: (targets, [, isBlocked, reason, retryAfterMs]) =>

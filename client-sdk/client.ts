@@ -22,6 +22,7 @@ import type { Status } from './status-feed.js';
 import { TagSet } from './tag-set.js';
 import { Tokens } from './tokens.js';
 import type { Platform } from './transport.js';
+import { Workers } from './workers.js';
 
 /** The promise of `connect`. */
 interface Pending {
@@ -43,6 +44,8 @@ export class Client {
   readonly messages: Messages;
   /** What came of messages that were completed. */
   readonly results: Results;
+  /** Which workers are connected to the broker, and telling them what to do. */
+  readonly workers: Workers;
   readonly #connection: Connection;
   readonly #publisher: Publisher;
   readonly #settlements: Settlements;
@@ -80,6 +83,7 @@ export class Client {
     this.exchanges = new Exchanges(this.#requests);
     this.messages = new Messages(this.#requests);
     this.results = new Results(this.#requests);
+    this.workers = new Workers(this.#requests);
     this.#targets = {
       flowChanged: (blocked) => {
         this.#connection.blocked(blocked);
@@ -89,6 +93,7 @@ export class Client {
       settlements: this.#settlements,
       requests: this.#requests,
       results: this.results,
+      workers: this.workers,
       consumers: this.#consumers,
       lastTag: 0,
     };
@@ -250,6 +255,7 @@ export class Client {
     for (const consumer of this.#consumers.values()) consumer.resubscribe();
     this.#requests.welcomed();
     this.results.welcomed();
+    this.workers.welcomed();
     this.#publisher.welcomed(welcome.limits);
     this.#flush();
     this.#connected?.resolve(this);

@@ -26,6 +26,9 @@ export {
   type Role,
   type TokenInfo,
   type TokenOptions,
+  type WorkerAction,
+  type WorkerInfo,
+  type WorkerList,
 } from '@lovage/protocol';
 export type { Client } from './client.js';
 export type { Consumer, Handler } from './consumer.js';
@@ -40,3 +43,4 @@ export type { Results, StoredResult, WaitOptions } from './results.js';
 export type { Blocked, ConnectionState, Status } from './status-feed.js';
 export type { CreatedToken, Tokens } from './tokens.js';
 export type { TlsOptions } from './transport.js';
+export type { Workers } from './workers.js';

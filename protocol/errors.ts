@@ -75,6 +75,7 @@ export const ERRORS = {
   },
   FORBIDDEN: { by: 'broker', close: null, text: 'the token does not have the right that this needs' },
   TOKEN_NOT_FOUND: { by: 'broker', close: null, text: 'there is no token of this id' },
+  WORKER_NOT_FOUND: { by: 'broker', close: null, text: 'there is no worker of this id, or it has left' },
   NAMESPACE_NOT_FOUND: { by: 'broker', close: null, text: 'there is no namespace of this name' },
   QUOTA_EXCEEDED: { by: 'broker', close: null, text: 'a quota of the token or the namespace is used up' },
   // The SDK's own.

@@ -23,3 +23,4 @@ export * from './queue-settings.js';
 export * from './results.js';
 export * from './settle-frame.js';
 export * from './value-codec.js';
+export * from './workers.js';

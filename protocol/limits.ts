@@ -70,6 +70,12 @@ export const LIMITS = {
   heartbeatMisses: 2,
   /** Entries in a message's history as a dead letter. */
   deadLettersMax: 16,
+  /** Workers that one connection announces; queues, tasks and unknown tasks that each names; answers of workers that one connection awaits. */
+  sessionWorkersMax: 16,
+  workerQueuesMax: 1_000,
+  workerTasksMax: 2_000,
+  workerUnknownMax: 100,
+  workerControlsMax: 100,
   /** Failed attempts of a message that are remembered, and characters of the reason of each. */
   failuresMax: 5,
   failureReasonMax: 200,

@@ -48,6 +48,10 @@ export const CLIENT_OPS = {
   MESSAGE_STATE: 41,
   MESSAGE_REVOKE: 42,
   NOTE: 43,
+  WORKER_ANNOUNCE: 44,
+  WORKER_LIST: 45,
+  WORKER_CONTROL: 46,
+  WORKER_ANSWER: 47,
 } as const;
 
 export const SERVER_OPS = {
@@ -67,6 +71,7 @@ export const SERVER_OPS = {
   RESULT: 77,
   REVOKED: 78,
   NOTED: 79,
+  CONTROL: 80,
 } as const;
 
 export type ClientOp = keyof typeof CLIENT_OPS;

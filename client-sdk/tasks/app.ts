@@ -59,6 +59,11 @@ export class TaskApp {
     return [...this.#files];
   }
 
+  /** Of this program, as `version` says; null if it does not. */
+  get version(): string | null {
+    return this.#connectOptions.version ?? null;
+  }
+
   /** Where it connects to, and how. */
   get connection(): { readonly url: string; readonly connect: ConnectOptions } {
     return { url: this.#url, connect: this.#connectOptions };

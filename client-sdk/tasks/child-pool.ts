@@ -11,7 +11,7 @@ import type { ChildKind } from './child-host.js';
 import type { ChildStart } from './child-messages.js';
 import { ChildSlot, type Job } from './child-slot.js';
 import { giveUp, keepFailure, say } from './outcome.js';
-import type { Pool, ReportError } from './pool.js';
+import { type Pool, type ReportError, type RunningTask, runningTask } from './pool.js';
 import type { TaskFacts } from './task-facts.js';
 
 /** When children are replaced; null: never. */
@@ -51,6 +51,7 @@ export class ChildPool implements Pool {
   #restartTimer: NodeJS.Timeout | null = null;
   #started: { resolve: () => void; reject: (error: LovageError) => void } | null = null;
   #isStopped = false;
+  ended = 0;
   #whenEmpty: (() => void) | null = null;
 
   constructor(options: ChildPoolOptions) {
@@ -59,6 +60,15 @@ export class ChildPool implements Pool {
 
   get tasks(): readonly TaskFacts[] {
     return [...this.#tasks.values()];
+  }
+
+  get children(): readonly number[] {
+    return [...this.#slots].map(({ pid }) => pid);
+  }
+
+  running(): readonly RunningTask[] {
+    const jobs = [...this.#slots].flatMap(({ job }) => job ?? []);
+    return jobs.map(({ facts, delivery }) => runningTask(facts.name, delivery));
   }
 
   has(name: string): boolean {
@@ -91,7 +101,11 @@ export class ChildPool implements Pool {
   }
 
   run(delivery: Delivery, name: string): Promise<void> {
-    return new Promise((resolve) => {
+    return new Promise((settle) => {
+      const resolve = (): void => {
+        this.ended++;
+        settle();
+      };
       const job = { delivery, facts: this.#tasks.get(name)!, resolve };
       const slot = this.#idle.pop();
       if (slot === undefined) this.#waiting.push(job);

@@ -60,6 +60,10 @@ export class ChildSlot {
     return this.#host.pid;
   }
 
+  get job(): Job | null {
+    return this.#job;
+  }
+
   run(job: Job): void {
     const { delivery, facts } = job;
     this.state = 'busy';

@@ -5,7 +5,7 @@ import type { Delivery } from '../delivery.js';
 import type { TaskApp } from './app.js';
 import { Attempt } from './attempt.js';
 import { say } from './outcome.js';
-import type { Pool, PoolKind } from './pool.js';
+import { type Pool, type PoolKind, type RunningTask, runningTask } from './pool.js';
 import { factsOf, type TaskFacts } from './task-facts.js';
 
 interface Running {
@@ -19,6 +19,7 @@ export class LocalPool implements Pool {
   readonly #kind: PoolKind;
   readonly #running = new Set<Running>();
   #bodyBytesMax = 0;
+  ended = 0;
 
   constructor(app: TaskApp, kind: PoolKind) {
     this.#app = app;
@@ -44,6 +45,14 @@ export class LocalPool implements Pool {
     return Promise.resolve();
   }
 
+  get children(): readonly number[] {
+    return [];
+  }
+
+  running(): readonly RunningTask[] {
+    return [...this.#running].map(({ attempt, delivery }) => runningTask(attempt.context.name, delivery));
+  }
+
   has(name: string): boolean {
     return this.#app.tasks.has(name);
   }
@@ -56,6 +65,7 @@ export class LocalPool implements Pool {
       this.#running.add(running);
       void attempt.run().then(() => {
         this.#running.delete(running);
+        this.ended++;
         resolve();
       });
     });

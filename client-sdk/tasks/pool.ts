@@ -6,6 +6,14 @@ import type { TaskFacts } from './task-facts.js';
 export const POOLS = ['async', 'solo', 'threads', 'processes'] as const;
 export type PoolKind = (typeof POOLS)[number];
 
+/** A task that runs now. */
+export interface RunningTask {
+  readonly id: number;
+  readonly name: string;
+  readonly queue: string;
+  readonly attempt: number;
+}
+
 export interface Pool {
   /** What it can run. */
   readonly tasks: readonly TaskFacts[];
@@ -14,6 +22,12 @@ export interface Pool {
   /** Ready to run `size` tasks at a time. Rejects INVALID_ARGUMENT, MODULE_FAILED. */
   start(size: number, bodyBytesMax: number): Promise<void>;
   has(name: string): boolean;
+  /** Attempts that have ended, whatever came of them. */
+  readonly ended: number;
+  /** What runs now, in no particular order. */
+  running(): readonly RunningTask[];
+  /** Of the processes or threads, where it has some. */
+  readonly children: readonly number[];
   /** Runs the task of a delivery that it has; resolves when what came of it is said. Never rejects. */
   run(delivery: Delivery, name: string): Promise<void>;
   /** Runs so many at a time from now on; nothing that runs is touched. */
@@ -30,3 +44,7 @@ export interface Pool {
 
 /** What a pool tells its worker of. */
 export type ReportError = (error: LovageError) => void;
+
+export function runningTask(name: string, { id, queue, attempt }: Delivery): RunningTask {
+  return { id, name, queue, attempt };
+}

@@ -30,6 +30,8 @@ export interface RetryPolicy {
 export interface TaskOptions {
   /** Where it waits. Default: what the app's `routes` say of its name, else `default`. Declared when it is first used. */
   readonly queue?: string | undefined;
+  /** For listings of workers: which version of the task one has. At most 200 characters, default none. */
+  readonly version?: string | undefined;
   /** 0-255, 255 most urgent. Default: that of the queue. */
   readonly priority?: number | undefined;
   /** `late` (default): done when the function is done. `early`: done when it begins, so it is never tried again and keeps no result. */
@@ -70,6 +72,7 @@ export interface ParsedRetry {
 /** `TaskOptions` with their defaults; null where there is none. */
 export interface ParsedTaskOptions {
   readonly queue: string | null;
+  readonly version: string | null;
   readonly priority: number | null;
   readonly ack: 'late' | 'early';
   readonly retry: ParsedRetry;
@@ -99,6 +102,7 @@ export function parseTaskOptions(given: TaskOptions): ParsedTaskOptions {
   if (ack === 'early' && result !== 'none') throw invalidArgument('result', result, 'none, because ack is "early"');
   return {
     queue: queue ?? null,
+    version: parseVersion(given.version),
     priority: optional('priority', given.priority, 0, LIMITS.priorityMax),
     ack,
     retry: parseRetry(given.retry ?? {}),
@@ -132,6 +136,12 @@ function parseRetry(given: RetryPolicy): ParsedRetry {
     jitter: flag('retry.jitter', given.jitter ?? true),
     on,
   };
+}
+
+function parseVersion(version: unknown): string | null {
+  if (version === undefined) return null;
+  if (typeof version === 'string' && version.length <= LIMITS.nameLengthMax) return version;
+  throw invalidArgument('version', version, `at most ${LIMITS.nameLengthMax} characters`);
 }
 
 function optional(name: string, value: unknown, min: number, max: number): number | null {

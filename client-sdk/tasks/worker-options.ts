@@ -98,7 +98,11 @@ export function concurrencyMax(pool: PoolKind): number {
   return pool === 'async' ? LOCAL_MAX : CHILDREN_MAX;
 }
 
-function parseAutoscale(given: WorkerOptions['autoscale'], pool: PoolKind, most: number): AutoscaleBounds | null {
+export function parseAutoscale(
+  given: WorkerOptions['autoscale'],
+  pool: PoolKind,
+  most: number,
+): AutoscaleBounds | null {
   if (given === undefined) return null;
   if (typeof given !== 'object' || given === null)
     throw invalidArgument('autoscale', given, 'an object with min and max');

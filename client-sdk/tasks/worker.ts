@@ -4,8 +4,9 @@
  *     idle ──start──► running ──stop──► warm: nothing new, what has not begun goes back at once, what runs goes on up to `graceMs`
  *                                    ──► cold: what runs is told to give up, and a moment later goes back to its queue, killed if the pool can ──► stopped
  */
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LovageError } from '@lovage/protocol';
+import { LIMITS, LovageError, type WorkerFacts } from '@lovage/protocol';
 import type { Client } from '../client.js';
 import type { Consumer } from '../consumer.js';
 import type { Delivery } from '../delivery.js';
@@ -16,13 +17,38 @@ import { Autoscaler } from './autoscaler.js';
 import { ChildPool } from './child-pool.js';
 import { childRegistry } from './child-registry.js';
 import { LocalPool } from './local-pool.js';
-import type { Pool, PoolKind } from './pool.js';
+import type { Pool, PoolKind, RunningTask } from './pool.js';
 import { NAME_HEADER } from './task.js';
-import { concurrencyMax, type ParsedWorkerOptions, parseWorkerOptions, type WorkerOptions } from './worker-options.js';
+import type { TaskFacts } from './task-facts.js';
+import { carryOut } from './worker-control.js';
+import {
+  concurrencyMax,
+  type ParsedWorkerOptions,
+  parseAutoscale,
+  parseWorkerOptions,
+  type WorkerOptions,
+} from './worker-options.js';
 
 export interface StopOptions {
   /** ms that running tasks have to end, 0-2,147,483,647. Default 30,000. Then `ctx.signal` aborts, and a second later their work goes back to its queue. */
   readonly graceMs?: number | undefined;
+}
+
+/** How a worker does. */
+export interface WorkerStats {
+  readonly pool: PoolKind;
+  readonly concurrency: number;
+  /** Tasks that run now. */
+  readonly active: number;
+  /** Tasks at this worker that have not begun. */
+  readonly reserved: number;
+  /** Attempts that have ended since it was started, whatever came of them. */
+  readonly ended: number;
+  readonly uptimeMs: number;
+  /** Resident set of the process, in bytes. */
+  readonly memoryBytes: number;
+  /** Ids of its child processes or threads. */
+  readonly children: readonly number[];
 }
 
 /** ms before a task that nobody here has is offered again, to this worker or another. */
@@ -32,16 +58,26 @@ const PREFETCH_MAX = 65_535;
 const ABORT_MS = 1_000;
 /** ms between two looks of the autoscaler. */
 const LOOK_MS = 250;
+/** ms in which tasks that nobody here has are gathered before the broker is told. */
+const TELL_MS = 1_000;
 
 export class Worker {
   readonly #app: TaskApp;
   readonly #options: ParsedWorkerOptions;
   readonly #pool: Pool;
   readonly #ended: () => void;
-  readonly #autoscaler: Autoscaler | null;
+  #autoscaler: Autoscaler | null;
   #concurrency: number;
   #client: Client | null = null;
   #consumer: Consumer | null = null;
+  #served: readonly string[] | null;
+  /** Consumers of other queues than now, until what they run is done. */
+  readonly #draining = new Set<Promise<void>>();
+  #announced: { changed(): void; withdraw(): void } | null = null;
+  /** Tasks that it was given and does not have: queue and name, and how often. */
+  readonly #unknown = new Map<string, readonly [queue: string, task: string, count: number]>();
+  #tellTimer: NodeJS.Timeout | null = null;
+  #startedMs = 0;
   #isStarted = false;
   #stopped: Promise<void> | null = null;
   #lookTimer: NodeJS.Timeout | null = null;
@@ -51,6 +87,7 @@ export class Worker {
     this.#app = app;
     this.#options = parseWorkerOptions(options);
     const { pool, concurrency, autoscale } = this.#options;
+    this.#served = this.#options.queues;
     this.#concurrency = concurrency;
     this.#autoscaler = autoscale === null ? null : new Autoscaler(autoscale);
     this.#pool = pool === 'threads' || pool === 'processes' ? this.#childPool(pool) : new LocalPool(app, pool);
@@ -60,7 +97,17 @@ export class Worker {
   /** Where it takes tasks from. */
   get queues(): readonly string[] {
     const tasks = this.#pool.tasks.length > 0 ? this.#pool.tasks : [...this.#app.tasks.values()];
-    return this.#options.queues ?? [...new Set(tasks.map(({ queue }) => queue))];
+    return this.#served ?? [...new Set(tasks.map(({ queue }) => queue))];
+  }
+
+  /** What it can run, once it is started. */
+  get tasks(): readonly TaskFacts[] {
+    return this.#pool.tasks;
+  }
+
+  /** Tasks at this worker that have not begun. */
+  get reserved(): number {
+    return this.#consumer?.waiting ?? 0;
   }
 
   /** Tasks at a time. */
@@ -89,17 +136,52 @@ export class Worker {
     await this.#pool.start(this.#concurrency, this.#client.bodyBytesMax);
     const { queues } = this;
     if (queues.length === 0) throw invalidArgument('queues', queues, 'a task, or queues to take tasks from');
-    await Promise.all(queues.map((queue) => this.#app.ready(queue)));
-    this.#consumer = await this.#client.consume(queues, (delivery) => this.#run(delivery), {
-      prefetch: this.#prefetch,
-      concurrency: this.#concurrency,
-      ack: 'late',
-      giveBack: (delivery: Delivery) => this.#giveBack(delivery),
-    });
-    void this.#consumer.ended.then((error) => {
-      if (error !== null && error.code !== 'CLIENT_CLOSED') this.#options.onError(error);
-    });
+    this.#startedMs = performance.now();
+    this.#consumer = await this.#consume(queues);
+    this.#announced = this.#client.workers.announce(
+      () => this.#facts(),
+      (action, options) => carryOut(this, action, options),
+    );
     if (this.#autoscaler !== null) this.#lookTimer = setTimeout(() => void this.#look(), LOOK_MS);
+  }
+
+  stats(): WorkerStats {
+    return {
+      pool: this.#options.pool,
+      concurrency: this.#concurrency,
+      active: this.active,
+      reserved: this.reserved,
+      ended: this.#pool.ended,
+      uptimeMs: Math.round(performance.now() - this.#startedMs),
+      memoryBytes: process.memoryUsage.rss(),
+      children: this.#pool.children,
+    };
+  }
+
+  /** Tasks that run now. */
+  running(): readonly RunningTask[] {
+    return this.#pool.running();
+  }
+
+  /** Takes tasks from this queue as well, behind the others. Rejects INVALID_NAME, and what `client.consume` rejects. */
+  async addQueue(queue: string): Promise<void> {
+    if (!this.queues.includes(queue)) await this.#serve([...this.queues, queue]);
+  }
+
+  /** Takes no more from this queue; what it has of it and has not begun goes back. Rejects INVALID_ARGUMENT for the last one. */
+  async cancelQueue(queue: string): Promise<void> {
+    const left = this.queues.filter((other) => other !== queue);
+    if (left.length === 0) throw invalidArgument('queue', queue, 'one of several queues: stop the worker instead');
+    if (left.length < this.queues.length) await this.#serve(left);
+  }
+
+  /** Follows the work within these bounds from now on, with null no more. Throws INVALID_ARGUMENT. */
+  autoscale(bounds: WorkerOptions['autoscale'] | null): void {
+    const { pool } = this.#options;
+    const parsed = parseAutoscale(bounds ?? undefined, pool, concurrencyMax(pool));
+    if (this.#lookTimer !== null) clearTimeout(this.#lookTimer);
+    this.#autoscaler = parsed === null ? null : new Autoscaler(parsed);
+    if (parsed !== null) void this.#look();
   }
 
   /** Runs so many tasks at a time, 1-65,535 (1-1,000 in `threads` and `processes`); what runs goes on. Throws INVALID_ARGUMENT. */
@@ -110,6 +192,7 @@ export class Worker {
     this.#concurrency = size;
     this.#pool.resize(size);
     this.#consumer?.setConcurrency(size);
+    this.#announced?.changed();
     await this.#consumer?.setPrefetch(this.#prefetch);
   }
 
@@ -121,16 +204,16 @@ export class Worker {
   /** Takes nothing more, gives back what has not begun, and waits for what runs. Asked again with less `graceMs`, it waits less. */
   stop({ graceMs }: StopOptions = {}): Promise<void> {
     const ms = whole('graceMs', graceMs, { min: 0, max: 2_147_483_647, fallback: 30_000 });
-    const cancelled = this.#consumer?.cancel() ?? Promise.resolve();
+    const cancelled = Promise.all([this.#consumer?.cancel(), ...this.#draining]).then(() => undefined);
     void this.#giveUpAfter(ms, cancelled);
     this.#stopped ??= this.#stop(cancelled);
     return this.#stopped;
   }
 
   async #stop(cancelled: Promise<void>): Promise<void> {
-    if (this.#lookTimer !== null) clearTimeout(this.#lookTimer);
-    this.#lookTimer = null;
+    for (const timer of [this.#lookTimer, this.#tellTimer]) if (timer !== null) clearTimeout(timer);
     await cancelled;
+    this.#announced?.withdraw();
     await this.#pool.stop();
     this.#ended();
   }
@@ -168,6 +251,61 @@ export class Worker {
     });
   }
 
+  async #consume(queues: readonly string[]): Promise<Consumer> {
+    await Promise.all(queues.map((queue) => this.#app.ready(queue)));
+    const consumer = await this.#client!.consume(queues, (delivery) => this.#run(delivery), {
+      prefetch: this.#prefetch,
+      concurrency: Math.max(1, this.#concurrency - this.active),
+      ack: 'late',
+      giveBack: (delivery: Delivery) => this.#giveBack(delivery),
+    });
+    void consumer.ended.then((error) => {
+      if (error !== null && error.code !== 'CLIENT_CLOSED') this.#options.onError(error);
+    });
+    return consumer;
+  }
+
+  /** Other queues from now on. What runs goes on, and takes its place until it is done. */
+  async #serve(queues: readonly string[]): Promise<void> {
+    const before = this.#consumer!;
+    const consumer = await this.#consume(queues);
+    this.#served = queues;
+    this.#consumer = consumer;
+    const drained = before.cancel().then(() => {
+      this.#draining.delete(drained);
+      if (this.#consumer === consumer) consumer.setConcurrency(this.#concurrency);
+    });
+    this.#draining.add(drained);
+    this.#announced?.changed();
+  }
+
+  #facts(): WorkerFacts {
+    return {
+      host: hostname().slice(0, LIMITS.nameLengthMax),
+      pid: process.pid,
+      version: this.#app.version,
+      pool: this.#options.pool,
+      concurrency: this.#concurrency,
+      queues: this.queues.slice(0, LIMITS.workerQueuesMax),
+      tasks: this.tasks.slice(0, LIMITS.workerTasksMax).map(({ name, version }) => [name, version]),
+      unknown: [...this.#unknown.values()],
+    };
+  }
+
+  /** The broker hears of a task that nobody here has, so that it can be seen. */
+  #noteUnknown(queue: string, task: string): void {
+    const key = `${queue} ${task}`;
+    const count = (this.#unknown.get(key)?.[2] ?? 0) + 1;
+    this.#unknown.delete(key);
+    this.#unknown.set(key, [queue, task.slice(0, LIMITS.nameLengthMax), count]);
+    for (const oldest of this.#unknown.keys())
+      if (this.#unknown.size > LIMITS.workerUnknownMax) this.#unknown.delete(oldest);
+    this.#tellTimer ??= setTimeout(() => {
+      this.#tellTimer = null;
+      this.#announced?.changed();
+    }, TELL_MS);
+  }
+
   /** A task that the app does not have waits for a worker that has it. */
   #giveBack(delivery: Delivery): number | null {
     const name = nameOf(delivery);
@@ -175,6 +313,7 @@ export class Worker {
     const what = name === null ? 'a message that is no task' : `task "${name}"`;
     const message = `Cannot run ${what} of queue "${delivery.queue}": the app does not have it`;
     const details = { field: NAME_HEADER, id: delivery.id };
+    if (name !== null) this.#noteUnknown(delivery.queue, name);
     this.#options.onError(new LovageError('INVALID_ARGUMENT', message, { details }));
     return UNKNOWN_DELAY_MS;
   }
@@ -184,11 +323,12 @@ export class Worker {
   }
 
   async #look(): Promise<void> {
-    const autoscaler = this.#autoscaler!;
+    const autoscaler = this.#autoscaler;
+    if (autoscaler === null || this.#consumer === null) return;
     const { active, concurrency } = this;
     const isBusy = active >= concurrency && concurrency < autoscaler.bounds.max;
-    const waiting = isBusy ? this.#consumer!.waiting + (await this.#readyAtBroker()) : 0;
-    if (this.#stopped !== null) return;
+    const waiting = isBusy ? this.#consumer.waiting + (await this.#readyAtBroker()) : 0;
+    if (this.#stopped !== null || autoscaler !== this.#autoscaler) return;
     const size = autoscaler.look({ size: concurrency, active, waiting }, performance.now());
     // A lost connection: the prefetch is told again with the next change.
     await this.resize(size).catch(() => undefined);

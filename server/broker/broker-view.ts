@@ -1,5 +1,5 @@
 /** The broker's numbers for the HTTP API and the metrics. */
-import type { BindingInfo, ExchangeInfo, QueueInfo } from '@lovage/protocol';
+import type { BindingInfo, ExchangeInfo, QueueInfo, WorkerList } from '@lovage/protocol';
 import type { Broker } from './broker.js';
 import type { Clock } from './clock.js';
 import { Rates } from './rates.js';
@@ -79,6 +79,10 @@ export class LiveBrokerView implements BrokerView {
 
   exchanges(namespace: string | null, after: string | null, limit: number): ExchangeInfo[] {
     return this.#broker.engine.exchangeInfos(namespace, after, limit);
+  }
+
+  workers(namespace: string): WorkerList {
+    return this.#broker.workers.list(namespace);
   }
 
   bindings(namespace: string | null, exchange: string | null, after: number, limit: number): BindingInfo[] {

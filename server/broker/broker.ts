@@ -28,6 +28,7 @@ import { FlowGate, type FlowLimits, NO_FLOW_LIMITS } from './flow-gate.js';
 import { type BatchOwner, Housekeeping } from './housekeeping.js';
 import type { Outlet } from './outlet.js';
 import { RecordReader } from './record-codec.js';
+import { WorkerRegistry } from './worker-registry.js';
 
 /** `setTimeout` fires at once when asked for more than 2^31 - 1 ms (rule W12), so the timer steps an hour at most. */
 const TIMER_MS_MAX = 3_600_000;
@@ -91,6 +92,9 @@ export class Broker implements BatchOwner {
     this.#housekeeping = new Housekeeping(engine, journal, this.#router, this);
   }
 
+  /** Workers whose connections stand. */
+  readonly workers = new WorkerRegistry((session, fields) => this.answer(session, fields));
+
   get journal(): Journal {
     return this.#journal;
   }
@@ -132,6 +136,7 @@ export class Broker implements BatchOwner {
   leave(session: number, outlet: Outlet, keep: boolean): void {
     if (this.#router.outlet(session) !== outlet) return;
     this.#router.detach(session);
+    this.workers.left(session);
     this.submit({ type: keep ? 'detach' : 'close', session });
   }
 

@@ -1,5 +1,5 @@
 /** What the HTTP API and the metrics see of the broker: numbers, read when asked for, never a handle to change anything. */
-import type { BindingInfo, ExchangeInfo, QueueInfo } from '@lovage/protocol';
+import type { BindingInfo, ExchangeInfo, QueueInfo, WorkerList } from '@lovage/protocol';
 import type { JournalStats, SyncClass } from '../journal/journal.js';
 import type { FlowStats } from './flow-gate.js';
 
@@ -60,6 +60,7 @@ export interface BrokerView {
   /** Exchanges, as queues. */
   exchanges(namespace: string | null, after: string | null, limit: number): ExchangeInfo[];
   /** Bindings of a namespace and an exchange (of all when null) in the order of their ids, above `after`, at most `limit`. */
+  workers(namespace: string): WorkerList;
   bindings(namespace: string | null, exchange: string | null, after: number, limit: number): BindingInfo[];
   /** Calls `observe` with the ms of every sync from now on (the metrics' histogram). */
   onSync(observe: (ms: number) => void): void;

@@ -13,12 +13,14 @@ import { addStatus } from './status.js';
 import { addTasks } from './tasks.js';
 import { addTokens } from './tokens.js';
 import { addWorker } from './worker.js';
+import { addWorkers } from './workers.js';
 
 const COMMANDS: readonly ((program: Command) => void)[] = [
   addStart,
   addPublish,
   addConsume,
   addWorker,
+  addWorkers,
   addTasks,
   addQueues,
   addExchanges,

@@ -56,6 +56,13 @@ export function addApiRoutes(fastify: FastifyInstance, view: BrokerView): void {
     return { bindings, next: bindings.length < limit ? null : (bindings.at(-1)?.id ?? null) };
   });
 
+  fastify.get('/api/v1/workers', async (request) => {
+    const fields = readQuery(request.query, ['namespace']);
+    const namespace = nameField(fields, 'namespace') ?? request.identity.namespace ?? 'default';
+    request.identity.assertEnters(namespace);
+    return view.workers(namespace);
+  });
+
   fastify.get('/api/v1/queues/:namespace/:name', async (request) => {
     const path = request.params as { readonly namespace: string; readonly name: string };
     const namespace = checkedName(path.namespace, 'namespace');

@@ -47,6 +47,7 @@ import { refusedPublish } from './publish-guard.js';
 import { assertAllowed } from './rights.js';
 import type { Session } from './session.js';
 import { tokenCreate, tokenList, tokenRevoke } from './token-ops.js';
+import { workerAnnounce, workerAnswer, workerControl, workerList } from './worker-ops.js';
 
 const reader = new FrameReader();
 const batch = new PublishBatch();
@@ -196,6 +197,10 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
   NAMESPACE_SET: request(namespaceSet),
   NAMESPACE_LIST: request(namespaceList),
   NAMESPACE_DELETE: request(namespaceDelete),
+  WORKER_ANNOUNCE: request(workerAnnounce),
+  WORKER_LIST: request(workerList),
+  WORKER_CONTROL: request(workerControl),
+  WORKER_ANSWER: request(workerAnswer),
 };
 
 const BY_NUMBER: readonly (FrameHandler | undefined)[] = byNumber();

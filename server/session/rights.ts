@@ -89,6 +89,12 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   NAMESPACE_SET: { need: 'admin', target: ([name]) => name },
   NAMESPACE_LIST: { need: 'admin', isLook: true },
   NAMESPACE_DELETE: { need: 'admin', target: ([name]) => name },
+  // Of the session's own workers.
+  WORKER_ANNOUNCE: null,
+  WORKER_LIST: { need: 'view' },
+  // The queues that the worker serves are looked at one by one.
+  WORKER_CONTROL: { need: 'configure', target: ([worker]) => worker },
+  WORKER_ANSWER: null,
 };
 
 /**

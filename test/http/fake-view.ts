@@ -1,5 +1,11 @@
 /** A broker view whose numbers a test sets as it likes. */
-import { type BindingInfo, defaultQueueSettings, type ExchangeInfo, type QueueInfo } from '@lovage/protocol';
+import {
+  type BindingInfo,
+  defaultQueueSettings,
+  type ExchangeInfo,
+  type QueueInfo,
+  type WorkerList,
+} from '@lovage/protocol';
 import type { BrokerView, Overview } from '../../server/broker/view.js';
 import { noTotals } from '../../server/engine/queue.js';
 
@@ -77,6 +83,10 @@ export class FakeView implements BrokerView {
         (found) => (namespace === null || found.namespace === namespace) && (after === null || found.name > after),
       )
       .slice(0, limit);
+  }
+
+  workers(): WorkerList {
+    return { workers: [], stranded: [] };
   }
 
   bindings(namespace: string | null, exchange: string | null, after: number, limit: number): BindingInfo[] {

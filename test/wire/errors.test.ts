@@ -293,6 +293,7 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
     await harness.turn();
     return { code: wire.errorCode, close: wire.closedWith?.code ?? null };
   },
+  WORKER_NOT_FOUND: () => request(CLIENT_OPS.WORKER_CONTROL, ['1.1', 'ping', {}]),
   NAMESPACE_NOT_FOUND: () => request(CLIENT_OPS.NAMESPACE_DELETE, ['none']),
   MESSAGE_NOT_FOUND: () =>
     request(CLIENT_OPS.MESSAGE_DROP, ['of-messages', { ids: [1] }, 0, {}], (client) => client.declare('of-messages')),
