@@ -8,6 +8,7 @@ import { childRegistry } from './child-registry.js';
 import { JSON_CODEC, MSGPACK, type TaskCodec } from './codec.js';
 import { declaringFile } from './declaring-file.js';
 import { TaskHandle } from './handle.js';
+import { parseHooks, type TaskHooks } from './hooks.js';
 import { filterOf, type RevokeSelection } from './revoke.js';
 import { Task, type TaskFunction } from './task.js';
 import { parseTaskOptions, type TaskOptions } from './task-options.js';
@@ -21,6 +22,8 @@ export interface TaskAppOptions extends ConnectOptions {
   readonly codec?: 'msgpack' | 'json' | TaskCodec | undefined;
   /** Name of a task, or its beginning and `*`, to queue: `{ 'images.*': 'images' }`. The first that fits counts. */
   readonly routes?: Readonly<Record<string, string>> | undefined;
+  /** Told of what the app's tasks do, where they run. */
+  readonly hooks?: TaskHooks | undefined;
 }
 
 export type CloseOptions = StopOptions;
@@ -30,6 +33,8 @@ const DEFAULT_QUEUE = 'default';
 
 export class TaskApp {
   readonly codec: TaskCodec;
+  /** null for none. */
+  readonly hooks: TaskHooks | null;
   #url: string;
   #connectOptions: ConnectOptions;
   readonly #routes: readonly (readonly [pattern: string, queue: string])[];
@@ -41,10 +46,11 @@ export class TaskApp {
   #isClosed = false;
 
   /** Throws INVALID_ARGUMENT or INVALID_NAME. Nothing is connected before it is needed. */
-  constructor({ url = DEFAULT_URL, codec = 'msgpack', routes = {}, ...options }: TaskAppOptions = {}) {
+  constructor({ url = DEFAULT_URL, codec = 'msgpack', routes = {}, hooks, ...options }: TaskAppOptions = {}) {
     this.#url = url;
     this.#connectOptions = options;
     this.codec = parseCodec(codec);
+    this.hooks = parseHooks(hooks);
     this.#routes = parseRoutes(routes);
     childRegistry()?.apps.push(this);
   }

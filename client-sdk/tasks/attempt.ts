@@ -10,9 +10,10 @@ import { type ErrorCode, LovageError } from '@lovage/protocol';
 import type { TaskApp } from './app.js';
 import { decodePayload } from './codec.js';
 import { ActiveContext, RetryRequest } from './context.js';
+import { callHook } from './hooks.js';
 import { giveUp, reasonOf, say, type TaskDelivery } from './outcome.js';
 import { checkArguments } from './schema.js';
-import type { Task } from './task.js';
+import { SENT_HEADER, type Task } from './task.js';
 import type { ParsedRetry } from './task-options.js';
 
 /** An error that no other attempt would change: what was sent cannot be run, or what came of it cannot be kept. */
@@ -48,9 +49,11 @@ export class Attempt {
     const timer = softTimeLimitMs === null ? null : setTimeout(() => this.#timeOut(softTimeLimitMs), softTimeLimitMs);
     try {
       const value = await this.#call();
+      const after = this.#app.hooks?.after;
+      if (after !== undefined) await callHook('after', () => after(this.context, value));
       this.#succeeded(value);
     } catch (error) {
-      this.#failed(error);
+      await this.#failed(error);
     } finally {
       if (timer !== null) clearTimeout(timer);
     }
@@ -58,6 +61,8 @@ export class Attempt {
 
   async #call(): Promise<unknown> {
     const args = await this.#arguments();
+    const before = this.#app.hooks?.before;
+    if (before !== undefined) await callHook('before', () => before(this.context, args));
     return await (this.#task.fn as (...given: unknown[]) => unknown)(this.context, ...args);
   }
 
@@ -87,34 +92,49 @@ export class Attempt {
     try {
       body = codec.encode(value);
     } catch (error) {
-      return this.#failed(new Final('RESULT_NOT_ENCODABLE', error));
+      throw new Final('RESULT_NOT_ENCODABLE', error);
     }
     const bytesMax = Math.min(this.#task.options.resultBytesMax, this.#bodyBytesMax);
     if (body.length > bytesMax) {
       const message = `The result has ${body.length} bytes, expected at most ${bytesMax}`;
-      return this.#failed(new Final('RESULT_TOO_LARGE', new Error(message)));
+      throw new Final('RESULT_TOO_LARGE', new Error(message));
     }
     const { contentType } = codec;
     say(this.#delivery.complete(body, { contentType, ttlMs: resultTtlMs ?? undefined }));
   }
 
-  #failed(error: unknown): void {
-    const { retry, ack } = this.#task.options;
-    if (ack === 'early') return;
+  async #failed(error: unknown): Promise<void> {
+    const { ack } = this.#task.options;
     // The worker stops: another one begins it anew.
-    if (this.context.abortError?.code === 'CLIENT_CLOSED') return say(this.#delivery.nack({ delayMs: 0 }));
-    const cause = error instanceof RetryRequest ? (error.cause ?? error) : error;
-    if (!(error instanceof Final) && this.#delivery.attempt <= retry.max && this.#isWorthRetry(error, cause, retry)) {
-      const delayMs = error instanceof RetryRequest ? error.delayMs : null;
-      const reason = reasonOf(cause);
-      return say(this.#delivery.nack({ delayMs: delayMs ?? waitMs(retry, this.#delivery.attempt), reason }));
+    if (ack === 'late' && this.context.abortError?.code === 'CLIENT_CLOSED')
+      return say(this.#delivery.nack({ delayMs: 0 }));
+    const cause = error instanceof RetryRequest || error instanceof Final ? (error.cause ?? error) : error;
+    const delayMs = ack === 'early' ? null : this.#retryDelay(error, cause);
+    const { retried, failed } = this.#app.hooks ?? {};
+    if (delayMs !== null) {
+      if (retried !== undefined) await callHook('retried', () => retried(this.context, cause, delayMs));
+      return say(this.#delivery.nack({ delayMs, reason: reasonOf(cause) }));
     }
-    if (error instanceof Final) this.#giveUp(error.code, error.cause);
-    else
-      this.#giveUp(
-        this.context.abortError?.code === 'TIME_LIMIT_EXCEEDED' ? 'TIME_LIMIT_EXCEEDED' : 'TASK_FAILED',
-        cause,
-      );
+    if (failed !== undefined) await callHook('failed', () => failed(this.context, cause));
+    if (ack === 'late') giveUp(this.#delivery, this.#task.options, this.#codeOf(error), cause);
+  }
+
+  #codeOf(error: unknown): ErrorCode {
+    if (error instanceof Final) return error.code;
+    return this.context.abortError?.code === 'TIME_LIMIT_EXCEEDED' ? 'TIME_LIMIT_EXCEEDED' : 'TASK_FAILED';
+  }
+
+  /** ms before the attempt behind this one, null if there is to be none. */
+  #retryDelay(error: unknown, cause: unknown): number | null {
+    const { retry } = this.#task.options;
+    const { attempt, headers } = this.#delivery;
+    if (error instanceof Final || attempt > retry.max || !this.#isWorthRetry(error, cause, retry)) return null;
+    const asked = error instanceof RetryRequest ? error.delayMs : null;
+    const delayMs = asked ?? waitMs(retry, attempt);
+    const sentMs = headers[SENT_HEADER];
+    const isTooOld =
+      retry.maxAgeMs !== null && typeof sentMs === 'number' && Date.now() + delayMs - sentMs > retry.maxAgeMs;
+    return isTooOld ? null : delayMs;
   }
 
   #isWorthRetry(error: unknown, cause: unknown, { on }: ParsedRetry): boolean {
@@ -125,10 +145,6 @@ export class Attempt {
     } catch {
       return false;
     }
-  }
-
-  #giveUp(code: ErrorCode, error: unknown): void {
-    giveUp(this.#delivery, this.#task.options, code, error);
   }
 }
 

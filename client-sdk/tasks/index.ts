@@ -4,6 +4,7 @@ export { type CloseOptions, TaskApp, type TaskAppOptions } from './app.js';
 export type { TaskCodec } from './codec.js';
 export type { RetryOptions, TaskContext } from './context.js';
 export type { ResultOptions, TaskHandle, TaskState, TaskStatus } from './handle.js';
+export type { TaskHooks } from './hooks.js';
 export type { PoolKind, RunningTask } from './pool.js';
 export type { RevokeSelection } from './revoke.js';
 export type { ArgumentSchema } from './schema.js';

@@ -19,6 +19,11 @@ export interface RetryPolicy {
   /** ms that a wait has at most, default 600,000. */
   readonly maxDelayMs?: number | undefined;
   /**
+   * ms from its sending after which it is not tried again, 1-315,360,000,000, by the clocks of sender and worker; an attempt that would begin later is not made.
+   * Default: none.
+   */
+  readonly maxAgeMs?: number | undefined;
+  /**
    * Each wait is a random share of what it would be, so that what has failed together does not come again together (full jitter,
    * https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). Default true.
    */
@@ -65,6 +70,7 @@ export interface ParsedRetry {
   readonly delayMs: number;
   readonly factor: number;
   readonly maxDelayMs: number;
+  readonly maxAgeMs: number | null;
   readonly jitter: boolean;
   readonly on: (error: unknown) => boolean;
 }
@@ -133,6 +139,7 @@ function parseRetry(given: RetryPolicy): ParsedRetry {
     delayMs: whole('retry.delayMs', given.delayMs, { min: 0, max: DAY_MS, fallback: 1_000 }),
     factor,
     maxDelayMs: whole('retry.maxDelayMs', given.maxDelayMs, { min: 0, max: LIMITS.delayMsMax, fallback: 600_000 }),
+    maxAgeMs: optional('retry.maxAgeMs', given.maxAgeMs, 1, LIMITS.delayMsMax),
     jitter: flag('retry.jitter', given.jitter ?? true),
     on,
   };

@@ -10,6 +10,8 @@ import type { ParsedTaskOptions } from './task-options.js';
 
 /** Header that names the task. */
 export const NAME_HEADER = 'lovage-task';
+/** Header that says when it was sent, in ms since 1970, for a task whose retries end at an age. */
+export const SENT_HEADER = 'lovage-sent';
 
 export type TaskFunction<Args extends readonly unknown[], Result> = (ctx: TaskContext, ...args: Args) => Result;
 
@@ -97,6 +99,11 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
     return receipts.map(({ id, duplicate }) => new TaskHandle<Result>(this.app, id, duplicate));
   }
 
+  #headers({ headers }: SendOptions): Record<string, unknown> {
+    const named = { ...headers, [NAME_HEADER]: this.name };
+    return this.options.retry.maxAgeMs === null ? named : { ...named, [SENT_HEADER]: Date.now() };
+  }
+
   async #message(args: Args, options: SendOptions): Promise<PublishMessage> {
     const { schema, priority } = this.options;
     const checked = schema === null ? args : await checkArguments(this.name, schema, args);
@@ -104,7 +111,7 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
     return {
       body: codec.encode(checked),
       contentType: codec.contentType,
-      headers: { ...options.headers, [NAME_HEADER]: this.name },
+      headers: this.#headers(options),
       priority: options.priority ?? priority ?? undefined,
       delayMs: delayOf(options),
       expiresInMs: options.expiresInMs,

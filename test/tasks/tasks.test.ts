@@ -162,6 +162,69 @@ describe('a task', () => {
     expect(await errorOf((await hopeless.send()).result())).toMatchObject({ details: { attempts: 1 } });
   });
 
+  test('is not tried again beyond its age', async () => {
+    const app = appOf(broker, 'ages');
+    const old = app.task(
+      'old',
+      () => {
+        throw new Error('no');
+      },
+      { retry: { max: 9, delayMs: 40, factor: 1, jitter: false, maxAgeMs: 100 } },
+    );
+    const young = app.task(
+      'young',
+      () => {
+        throw new Error('no');
+      },
+      { retry: { max: 2, delayMs: 1, factor: 1, jitter: false, maxAgeMs: 60_000 } },
+    );
+    await started(app);
+    const { details } = await errorOf((await old.send()).result());
+    expect(details!.attempts).toBeGreaterThanOrEqual(1);
+    // At 0, 40 and 80 ms at the earliest.
+    expect(details!.attempts).toBeLessThanOrEqual(3);
+    expect(await errorOf((await young.send()).result())).toMatchObject({ details: { attempts: 3 } });
+  });
+
+  test('tells the hooks of its app what it does; what they throw changes nothing', async () => {
+    const told: unknown[] = [];
+    const warned = new Promise((resolve) => process.once('warning', resolve));
+    const app = appOf(broker, 'hooks', {
+      hooks: {
+        before: (ctx, args) => told.push(['before', ctx.name, ctx.attempt, args]),
+        after: async (ctx, result) => {
+          await sleep(1);
+          told.push(['after', ctx.name, result]);
+          throw new Error('the hook itself');
+        },
+        retried: (ctx, error, delayMs) => told.push(['retried', ctx.attempt, (error as Error).message, delayMs]),
+        failed: (ctx, error) => told.push(['failed', ctx.attempt, (error as Error).message]),
+      },
+    });
+    const add = app.task('add', (_, a: number, b: number) => a + b);
+    const fail = app.task(
+      'fail',
+      () => {
+        throw new Error('no');
+      },
+      { retry: { max: 1, delayMs: 3, jitter: false } },
+    );
+    await started(app);
+    expect(await (await add.send(1, 2)).result()).toBe(3);
+    await errorOf((await fail.send()).result());
+    expect(told).toEqual([
+      ['before', 'add', 1, [1, 2]],
+      ['after', 'add', 3],
+      ['before', 'fail', 1, []],
+      ['retried', 1, 'no', 3],
+      ['before', 'fail', 2, []],
+      ['failed', 2, 'no'],
+    ]);
+    expect(await warned).toMatchObject({ code: 'LOVAGE_HOOK_FAILED' });
+    expect(() => new TaskApp({ hooks: { during: () => 1 } as never })).toThrow('hooks.during');
+    expect(() => new TaskApp({ hooks: { before: 1 as never } })).toThrow('hooks.before');
+  });
+
   test('may ask for another attempt by itself; it waits in the broker', async () => {
     const app = appOf(broker, 'asks');
     const again = app.task(
