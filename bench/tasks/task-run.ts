@@ -28,6 +28,8 @@ export interface TaskTimes {
 
 /** Of the warm-up's first step; each further one has twice as many. */
 const FIRST_TASKS = 500;
+/** Results that a namespace keeps by default: with more the oldest would go, and not all could be counted. */
+const RESULTS_MAX = 1_000_000;
 /** Between two looks at what is completed. */
 const LOOK_MS = 10;
 /** Without any completion. */
@@ -50,12 +52,13 @@ async function measure(running: RunningTasks, { warmUpMs, windowMs }: TaskTimes,
   const warmEndMs = monotonicMs() + warmUpMs;
   let total = 0;
   let perSecond = 0;
-  for (let count = FIRST_TASKS; perSecond === 0 || monotonicMs() < warmEndMs; count *= 2) {
+  for (let count = FIRST_TASKS; perSecond === 0 || (monotonicMs() < warmEndMs && count < RESULTS_MAX / 4); count *= 2) {
     const seconds = await through(running, count, total, `${label}, warm-up`);
     total += count;
     perSecond = count / seconds;
   }
-  const tasks = Math.max(FIRST_TASKS, Math.round((perSecond * windowMs) / 1_000));
+  const wanted = Math.max(FIRST_TASKS, Math.round((perSecond * windowMs) / 1_000));
+  const tasks = Math.min(wanted, RESULTS_MAX - total);
   const before = usage(running);
   const seconds = await through(running, tasks, total, label);
   const after = usage(running);
