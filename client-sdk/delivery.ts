@@ -138,6 +138,8 @@ export class ActiveDelivery implements Delivery {
   lossError: LovageError | null = null;
   decodedHeaders: Record<string, unknown> | null = null;
   controller: AbortController | null = null;
+  /** Told as the signal is: for the SDK, where making a signal for each delivery would cost too much. */
+  onAbort: ((error: LovageError) => void) | null = null;
 
   constructor(wire: WireDelivery, owner: DeliveryOwner) {
     this.wire = wire;
@@ -239,6 +241,7 @@ export class ActiveDelivery implements Delivery {
   abort(error: LovageError): void {
     this.lossError ??= error;
     this.controller?.abort(this.lossError);
+    this.onAbort?.(this.lossError);
   }
 }
 

@@ -1,4 +1,5 @@
 /** What a worker and the children of its pool say to each other. Both ends are always of one version: a child is started from the files of its parent. */
+import type { Delivery } from '../delivery.js';
 import type { ConnectOptions } from '../options.js';
 import type { TaskFacts } from './task-facts.js';
 
@@ -16,17 +17,30 @@ export interface ChildStart {
   readonly memory: 'rss' | 'heap' | null;
 }
 
-export interface ChildRun {
-  readonly type: 'run';
-  readonly call: number;
-  readonly name: string;
-  readonly id: number;
-  readonly queue: string;
-  readonly priority: number;
-  readonly attempt: number;
-  readonly headers: Record<string, unknown>;
-  readonly contentType: string | null;
-  readonly body: Uint8Array;
+/**
+ * A task to run. What goes to and fro with every task is a row and not an object: its names would cost a tenth of the time that the two threads
+ * take for it (measured with no-op tasks). `headers` is null if there are none but the task's name.
+ */
+export type RunRow = readonly [
+  call: number,
+  name: string,
+  id: number,
+  queue: string,
+  priority: number,
+  attempt: number,
+  headers: Record<string, unknown> | null,
+  contentType: string | null,
+  body: Uint8Array,
+];
+
+export function runRow(
+  call: number,
+  name: string,
+  { id, queue, priority, attempt, headers, contentType, body }: Delivery,
+): RunRow {
+  const given = Object.keys(headers).length > 1 ? headers : null;
+  // A view of a larger frame would be sent with all of it.
+  return [call, name, id, queue, priority, attempt, given, contentType, body.slice()];
 }
 
 export interface ChildAbort {
@@ -37,23 +51,16 @@ export interface ChildAbort {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-export type ToChild = ChildStart | ChildRun | ChildAbort | { readonly type: 'stop' };
+export type ToChild = ChildStart | RunRow | ChildAbort | { readonly type: 'stop' };
 
 /** What a task says of its delivery. */
 export type Answer =
-  | { readonly verb: 'ack' }
-  | {
-      readonly verb: 'nack';
-      readonly requeue: boolean;
-      readonly delayMs: number | undefined;
-      readonly reason: string | undefined;
-    }
-  | {
-      readonly verb: 'complete';
-      readonly body: Uint8Array;
-      readonly contentType: string | undefined;
-      readonly ttlMs: number | undefined;
-    };
+  | readonly [verb: 'ack', a?: undefined, b?: undefined, c?: undefined]
+  | readonly [verb: 'nack', requeue: boolean, delayMs: number | undefined, reason: string | undefined]
+  | readonly [verb: 'complete', body: Uint8Array, contentType: string | undefined, ttlMs: number | undefined];
+
+/** The call is over; the answer is null if it was sent before. */
+export type DoneRow = readonly [call: number, memoryBytes: number, answer: Answer | null];
 
 export type FromChild =
   | { readonly type: 'ready'; readonly tasks: readonly TaskFacts[] }
@@ -63,5 +70,4 @@ export type FromChild =
   /** `progress` encoded by the app, or a line. */
   | { readonly type: 'progress'; readonly call: number; readonly body: Uint8Array; readonly contentType: string }
   | { readonly type: 'log'; readonly call: number; readonly text: string }
-  /** The call is over; `answer` is null if it was sent before. */
-  | { readonly type: 'done'; readonly call: number; readonly answer: Answer | null; readonly memoryBytes: number };
+  | DoneRow;

@@ -5,9 +5,9 @@
  *         └─────────────────────────── the child dies ──────────────────────────────┘
  */
 import { type ErrorCode, LovageError } from '@lovage/protocol';
-import type { Delivery } from '../delivery.js';
+import type { ActiveDelivery, Delivery } from '../delivery.js';
 import { type ChildHost, type ChildKind, startChild } from './child-host.js';
-import type { Answer, ChildStart, FromChild } from './child-messages.js';
+import { type Answer, type ChildStart, type DoneRow, type FromChild, runRow } from './child-messages.js';
 import { giveUp, say } from './outcome.js';
 import type { TaskFacts } from './task-facts.js';
 
@@ -45,7 +45,6 @@ export class ChildSlot {
   #job: Job | null = null;
   #call = 0;
   #timer: NodeJS.Timeout | null = null;
-  #unlisten: (() => void) | null = null;
 
   constructor(kind: ChildKind, start: ChildStart, events: SlotEvents) {
     this.#events = events;
@@ -72,21 +71,8 @@ export class ChildSlot {
     const call = ++this.#call;
     const { timeLimitMs } = facts;
     if (timeLimitMs !== null) this.#timer = setTimeout(() => this.#timeOut(timeLimitMs), timeLimitMs);
-    const { id, queue, priority, attempt, headers, contentType, body } = delivery;
-    // A view of a larger frame would be sent with all of it.
-    const message = {
-      type: 'run',
-      call,
-      name: facts.name,
-      id,
-      queue,
-      priority,
-      attempt,
-      headers,
-      contentType,
-    } as const;
-    this.#host.send({ ...message, body: body.slice() });
-    this.#listen(delivery.signal);
+    this.#host.send(runRow(call, facts.name, delivery));
+    this.#listen(delivery as ActiveDelivery);
   }
 
   /** The task is told to give up. */
@@ -112,6 +98,7 @@ export class ChildSlot {
 
   #receive(message: FromChild): void {
     if (this.state === 'ended') return;
+    if ('length' in message) return this.#done(message);
     switch (message.type) {
       case 'ready':
         if (this.state !== 'starting') return;
@@ -130,13 +117,11 @@ export class ChildSlot {
       case 'log':
         if (message.call === this.#call) this.#job?.delivery.log(message.text);
         return;
-      case 'done':
-        this.memoryBytes = message.memoryBytes;
-        return this.#done(message.call, message.answer);
     }
   }
 
-  #done(call: number, last: Answer | null): void {
+  #done([call, memoryBytes, last]: DoneRow): void {
+    this.memoryBytes = memoryBytes;
     if (call !== this.#call) return;
     const job = this.#takeJob();
     if (job === null) return;
@@ -162,16 +147,12 @@ export class ChildSlot {
   }
 
   /** The broker has taken the task back, for good or for somebody else, or the connection is lost. */
-  #listen(signal: AbortSignal): void {
-    const aborted = (): void => {
-      const reason: unknown = signal.reason;
-      if (!(reason instanceof LovageError)) return;
-      if (reason.code === 'REVOKED' && reason.details?.terminate === true) this.#terminate();
-      else this.abort(reason);
+  #listen(delivery: ActiveDelivery): void {
+    delivery.onAbort = (error) => {
+      if (error.code === 'REVOKED' && error.details?.terminate === true) this.#terminate();
+      else this.abort(error);
     };
-    if (signal.aborted) return aborted();
-    signal.addEventListener('abort', aborted, { once: true });
-    this.#unlisten = () => signal.removeEventListener('abort', aborted);
+    if (delivery.lossError !== null) delivery.onAbort(delivery.lossError);
   }
 
   /** Nobody waits for what it does any more. */
@@ -187,8 +168,7 @@ export class ChildSlot {
     this.#job = null;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    this.#unlisten?.();
-    this.#unlisten = null;
+    if (job !== null) (job.delivery as ActiveDelivery).onAbort = null;
     return job;
   }
 
@@ -199,12 +179,8 @@ export class ChildSlot {
   }
 }
 
-function answer(delivery: Delivery, given: Answer): void {
-  if (given.verb === 'ack') return say(delivery.ack());
-  if (given.verb === 'complete') {
-    const { body, contentType, ttlMs } = given;
-    return say(delivery.complete(body, { contentType, ttlMs }));
-  }
-  const { requeue, delayMs, reason } = given;
-  say(delivery.nack({ requeue, delayMs, reason }));
+function answer(delivery: Delivery, [verb, a, b, c]: Answer): void {
+  if (verb === 'ack') return say(delivery.ack());
+  if (verb === 'complete') return say(delivery.complete(a, { contentType: b, ttlMs: c }));
+  say(delivery.nack({ requeue: a, delayMs: b, reason: c }));
 }

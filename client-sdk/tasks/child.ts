@@ -8,7 +8,7 @@ import { isErrorCode, LovageError } from '@lovage/protocol';
 import { textOf } from '../errors.js';
 import type { TaskApp } from './app.js';
 import { Attempt } from './attempt.js';
-import type { ChildAbort, ChildRun, ChildStart, FromChild, ToChild } from './child-messages.js';
+import type { ChildAbort, ChildStart, FromChild, RunRow, ToChild } from './child-messages.js';
 import { setChildRegistry } from './child-registry.js';
 import { RemoteDelivery } from './remote-delivery.js';
 import type { Task } from './task.js';
@@ -47,11 +47,10 @@ function connectLike(app: TaskApp, url: string, options: ChildStart['connect']):
   }
 }
 
-async function run(message: ChildRun): Promise<void> {
-  const { call } = message;
-  const task = find(message.name);
-  if (task === null || start === null)
-    throw new LovageError('INTERNAL_ERROR', `No task "${message.name}" in the child`);
+async function run(message: RunRow): Promise<void> {
+  const [call, name] = message;
+  const task = find(name);
+  if (task === null || start === null) throw new LovageError('INTERNAL_ERROR', `No task "${name}" in the child`);
   const delivery = new RemoteDelivery(message, post);
   const attempt = new Attempt(task.app, task, delivery, start.bodyBytesMax);
   running.set(call, attempt);
@@ -61,7 +60,7 @@ async function run(message: ChildRun): Promise<void> {
   if (early !== null) post({ type: 'answer', call, answer: early });
   await done;
   running.delete(call);
-  post({ type: 'done', call, answer: delivery.takeAnswer(), memoryBytes: memoryBytes(start.memory) });
+  post([call, memoryBytes(start.memory), delivery.takeAnswer()]);
 }
 
 function abort({ call, code, message, details }: ChildAbort): void {
@@ -91,12 +90,11 @@ async function stop(): Promise<void> {
 }
 
 function receive(message: ToChild): void {
+  if ('length' in message) return void run(message);
   switch (message.type) {
     case 'start':
       start = message;
       return void load(message);
-    case 'run':
-      return void run(message);
     case 'abort':
       return abort(message);
     case 'stop':

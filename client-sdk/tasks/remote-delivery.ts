@@ -1,50 +1,52 @@
 /** A delivery as a child sees it: what is said of it goes through the parent, which holds the connection. */
-
 import { LIMITS } from '@lovage/protocol';
 import type { CompleteOptions, NackOptions } from '../delivery.js';
 import { invalidArgument } from '../errors.js';
-import type { Answer, ChildRun, FromChild } from './child-messages.js';
+import type { Answer, FromChild, RunRow } from './child-messages.js';
 import type { TaskDelivery } from './outcome.js';
+import { NAME_HEADER } from './task.js';
 
 /** What the broker tells of a delivery, the parent tells its task. */
 const NEVER = new AbortController().signal;
 
 export class RemoteDelivery implements TaskDelivery {
-  readonly #run: ChildRun;
+  readonly #run: RunRow;
   readonly #post: (message: FromChild) => void;
   #answer: Answer | null = null;
+  #headers: Record<string, unknown> | null = null;
 
-  constructor(run: ChildRun, post: (message: FromChild) => void) {
+  constructor(run: RunRow, post: (message: FromChild) => void) {
     this.#run = run;
     this.#post = post;
   }
 
   get id(): number {
-    return this.#run.id;
+    return this.#run[2];
   }
 
   get queue(): string {
-    return this.#run.queue;
+    return this.#run[3];
   }
 
   get priority(): number {
-    return this.#run.priority;
+    return this.#run[4];
   }
 
   get attempt(): number {
-    return this.#run.attempt;
+    return this.#run[5];
   }
 
   get headers(): Record<string, unknown> {
-    return this.#run.headers;
+    this.#headers ??= this.#run[6] ?? { [NAME_HEADER]: this.#run[1] };
+    return this.#headers;
   }
 
   get contentType(): string | null {
-    return this.#run.contentType;
+    return this.#run[7];
   }
 
   get body(): Uint8Array {
-    return this.#run.body;
+    return this.#run[8];
   }
 
   get signal(): AbortSignal {
@@ -62,25 +64,25 @@ export class RemoteDelivery implements TaskDelivery {
     const body = value as Uint8Array;
     if (body.length > LIMITS.progressBytesMax)
       throw invalidArgument('value', body.length, `at most ${LIMITS.progressBytesMax} bytes`);
-    this.#post({ type: 'progress', call: this.#run.call, body: body.slice(), contentType });
+    this.#post({ type: 'progress', call: this.#run[0], body: body.slice(), contentType });
   }
 
   log(text: string): void {
     if (typeof text !== 'string') throw invalidArgument('text', text, 'text');
-    this.#post({ type: 'log', call: this.#run.call, text: text.slice(0, LIMITS.logLineLengthMax) });
+    this.#post({ type: 'log', call: this.#run[0], text: text.slice(0, LIMITS.logLineLengthMax) });
   }
 
   ack(): Promise<void> {
-    return this.#say({ verb: 'ack' });
+    return this.#say(['ack']);
   }
 
   nack({ requeue = true, delayMs, reason }: NackOptions = {}): Promise<void> {
-    return this.#say({ verb: 'nack', requeue, delayMs, reason });
+    return this.#say(['nack', requeue, delayMs, reason]);
   }
 
   complete(result: unknown, { contentType, ttlMs }: CompleteOptions = {}): Promise<void> {
     // A view of a larger buffer would be sent with all of it.
-    return this.#say({ verb: 'complete', body: (result as Uint8Array).slice(), contentType, ttlMs });
+    return this.#say(['complete', (result as Uint8Array).slice(), contentType, ttlMs]);
   }
 
   /** Whether the broker takes it is the parent's affair. */
