@@ -15,6 +15,7 @@ import { giveUp, reasonOf, say, type TaskDelivery } from './outcome.js';
 import { checkArguments } from './schema.js';
 import { SENT_HEADER, type Task } from './task.js';
 import type { ParsedRetry } from './task-options.js';
+import { traced } from './tracing.js';
 
 /** An error that no other attempt would change: what was sent cannot be run, or what came of it cannot be kept. */
 class Final extends Error {
@@ -63,7 +64,8 @@ export class Attempt {
     const args = await this.#arguments();
     const before = this.#app.hooks?.before;
     if (before !== undefined) await callHook('before', () => before(this.context, args));
-    return await (this.#task.fn as (...given: unknown[]) => unknown)(this.context, ...args);
+    const fn = this.#task.fn as (...given: unknown[]) => unknown;
+    return await traced(this.context, () => fn(this.context, ...args));
   }
 
   async #arguments(): Promise<unknown[]> {

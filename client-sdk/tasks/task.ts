@@ -7,6 +7,7 @@ import type { TaskContext } from './context.js';
 import { TaskHandle } from './handle.js';
 import { checkArguments } from './schema.js';
 import type { ParsedTaskOptions } from './task-options.js';
+import { withTrace } from './tracing.js';
 
 /** Header that names the task. */
 export const NAME_HEADER = 'lovage-task';
@@ -100,7 +101,7 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   }
 
   #headers({ headers }: SendOptions): Record<string, unknown> {
-    const named = { ...headers, [NAME_HEADER]: this.name };
+    const named = withTrace({ ...headers, [NAME_HEADER]: this.name });
     return this.options.retry.maxAgeMs === null ? named : { ...named, [SENT_HEADER]: Date.now() };
   }
 
