@@ -46,6 +46,7 @@ export const WORKER_ACTIONS = [
   'restart',
   'add-queue',
   'cancel-queue',
+  'time-limit',
   'shutdown',
 ] as const;
 export type WorkerAction = (typeof WORKER_ACTIONS)[number];

@@ -33,9 +33,17 @@ export class Attempt {
   readonly #delivery: TaskDelivery;
   readonly context: ActiveContext;
   readonly #bodyBytesMax: number;
+  readonly #softTimeLimitMs: number | null;
 
-  /** `bodyBytesMax`: what the broker takes of a result. */
-  constructor(app: TaskApp, task: Task<never[], unknown>, delivery: TaskDelivery, bodyBytesMax: number) {
+  /** `bodyBytesMax`: what the broker takes of a result. `softTimeLimitMs`: another one than that of the task. */
+  constructor(
+    app: TaskApp,
+    task: Task<never[], unknown>,
+    delivery: TaskDelivery,
+    bodyBytesMax: number,
+    softTimeLimitMs: number | null = task.options.softTimeLimitMs,
+  ) {
+    this.#softTimeLimitMs = softTimeLimitMs;
     this.#app = app;
     this.#task = task;
     this.#delivery = delivery;
@@ -45,8 +53,8 @@ export class Attempt {
 
   /** Never rejects: what goes wrong with telling the broker is the broker's to mend, by another attempt. */
   async run(): Promise<void> {
-    const { softTimeLimitMs, ack } = this.#task.options;
-    if (ack === 'early') say(this.#delivery.ack());
+    const softTimeLimitMs = this.#softTimeLimitMs;
+    if (this.#task.options.ack === 'early') say(this.#delivery.ack());
     const timer = softTimeLimitMs === null ? null : setTimeout(() => this.#timeOut(softTimeLimitMs), softTimeLimitMs);
     try {
       const value = await this.#call();

@@ -31,16 +31,18 @@ export type RunRow = readonly [
   headers: Record<string, unknown> | null,
   contentType: string | null,
   body: Uint8Array,
+  softTimeLimitMs: number | null | undefined,
 ];
 
 export function runRow(
   call: number,
   name: string,
   { id, queue, priority, attempt, headers, contentType, body }: Delivery,
+  softTimeLimitMs: number | null | undefined,
 ): RunRow {
   const given = Object.keys(headers).length > 1 ? headers : null;
   // A view of a larger frame would be sent with all of it.
-  return [call, name, id, queue, priority, attempt, given, contentType, body.slice()];
+  return [call, name, id, queue, priority, attempt, given, contentType, body.slice(), softTimeLimitMs];
 }
 
 export interface ChildAbort {

@@ -11,7 +11,7 @@ import type { ChildKind } from './child-host.js';
 import type { ChildStart } from './child-messages.js';
 import { ChildSlot, type Job } from './child-slot.js';
 import { giveUp, keepFailure, say } from './outcome.js';
-import { type Pool, type ReportError, type RunningTask, runningTask } from './pool.js';
+import { type Pool, type ReportError, type RunningTask, runningTask, type TimeLimits } from './pool.js';
 import type { TaskFacts } from './task-facts.js';
 
 /** When children are replaced; null: never. */
@@ -52,6 +52,8 @@ export class ChildPool implements Pool {
   #started: { resolve: () => void; reject: (error: LovageError) => void } | null = null;
   #isStopped = false;
   ended = 0;
+  /** Other ones than those of the tasks. */
+  readonly #limits = new Map<string, TimeLimits>();
   #whenEmpty: (() => void) | null = null;
 
   constructor(options: ChildPoolOptions) {
@@ -106,7 +108,10 @@ export class ChildPool implements Pool {
         this.ended++;
         settle();
       };
-      const job = { delivery, facts: this.#tasks.get(name)!, resolve };
+      const { timeLimitMs, softTimeLimitMs } = this.#limits.get(name) ?? {};
+      const known = this.#tasks.get(name)!;
+      const facts = timeLimitMs === undefined ? known : { ...known, timeLimitMs };
+      const job = { delivery, facts, softTimeLimitMs, resolve };
       const slot = this.#idle.pop();
       if (slot === undefined) this.#waiting.push(job);
       else this.#give(slot, job);
@@ -117,6 +122,10 @@ export class ChildPool implements Pool {
     this.#size = size;
     this.#fill();
     this.#thin();
+  }
+
+  setTimeLimits(task: string, limits: TimeLimits): void {
+    this.#limits.set(task, { ...this.#limits.get(task), ...limits });
   }
 
   restart(): void {

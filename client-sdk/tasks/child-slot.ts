@@ -15,6 +15,8 @@ import type { TaskFacts } from './task-facts.js';
 export interface Job {
   readonly delivery: Delivery;
   readonly facts: TaskFacts;
+  /** Another one than that of the task; undefined for that. */
+  readonly softTimeLimitMs: number | null | undefined;
   /** What came of it is said. */
   readonly resolve: () => void;
 }
@@ -64,14 +66,14 @@ export class ChildSlot {
   }
 
   run(job: Job): void {
-    const { delivery, facts } = job;
+    const { delivery, facts, softTimeLimitMs } = job;
     this.state = 'busy';
     this.#job = job;
     this.tasks++;
     const call = ++this.#call;
     const { timeLimitMs } = facts;
     if (timeLimitMs !== null) this.#timer = setTimeout(() => this.#timeOut(timeLimitMs), timeLimitMs);
-    this.#host.send(runRow(call, facts.name, delivery));
+    this.#host.send(runRow(call, facts.name, delivery, softTimeLimitMs));
     this.#listen(delivery as ActiveDelivery);
   }
 

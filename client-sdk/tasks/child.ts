@@ -52,7 +52,7 @@ async function run(message: RunRow): Promise<void> {
   const task = find(name);
   if (task === null || start === null) throw new LovageError('INTERNAL_ERROR', `No task "${name}" in the child`);
   const delivery = new RemoteDelivery(message, post);
-  const attempt = new Attempt(task.app, task, delivery, start.bodyBytesMax);
+  const attempt = new Attempt(task.app, task, delivery, start.bodyBytesMax, message[9]);
   running.set(call, attempt);
   const done = attempt.run();
   // What is said before the function is done: that of ack mode early.

@@ -5,7 +5,7 @@ import type { Delivery } from '../delivery.js';
 import type { TaskApp } from './app.js';
 import { Attempt } from './attempt.js';
 import { say } from './outcome.js';
-import { type Pool, type PoolKind, type RunningTask, runningTask } from './pool.js';
+import { type Pool, type PoolKind, type RunningTask, runningTask, type TimeLimits } from './pool.js';
 import { factsOf, type TaskFacts } from './task-facts.js';
 
 interface Running {
@@ -19,6 +19,8 @@ export class LocalPool implements Pool {
   readonly #kind: PoolKind;
   readonly #running = new Set<Running>();
   #bodyBytesMax = 0;
+  /** Other ones than those of the tasks. */
+  readonly #softLimits = new Map<string, number | null>();
   ended = 0;
 
   constructor(app: TaskApp, kind: PoolKind) {
@@ -38,9 +40,7 @@ export class LocalPool implements Pool {
     this.#bodyBytesMax = bodyBytesMax;
     for (const { name, options } of this.#app.tasks.values()) {
       if (options.timeLimitMs === null) continue;
-      const message = `Cannot run task "${name}" in the pool "${this.#kind}": it has a hard time limit (timeLimitMs), and this pool cannot kill`;
-      const details = { field: 'timeLimitMs', task: name };
-      return Promise.reject(new LovageError('INVALID_ARGUMENT', message, { details }));
+      return Promise.reject(noHardLimit(name, this.#kind));
     }
     return Promise.resolve();
   }
@@ -59,7 +59,7 @@ export class LocalPool implements Pool {
 
   run(delivery: Delivery, name: string): Promise<void> {
     const task = this.#app.tasks.get(name)!;
-    const attempt = new Attempt(this.#app, task, delivery, this.#bodyBytesMax);
+    const attempt = new Attempt(this.#app, task, delivery, this.#bodyBytesMax, this.#softLimits.get(name));
     return new Promise((resolve) => {
       const running = { attempt, delivery, resolve };
       this.#running.add(running);
@@ -73,6 +73,11 @@ export class LocalPool implements Pool {
 
   resize(): void {
     // As many run as are given.
+  }
+
+  setTimeLimits(task: string, { softTimeLimitMs, timeLimitMs }: TimeLimits): void {
+    if (timeLimitMs !== undefined && timeLimitMs !== null) throw noHardLimit(task, this.#kind);
+    if (softTimeLimitMs !== undefined) this.#softLimits.set(task, softTimeLimitMs);
   }
 
   restart(): void {
@@ -96,4 +101,9 @@ export class LocalPool implements Pool {
   stop(): Promise<void> {
     return Promise.resolve();
   }
+}
+
+function noHardLimit(task: string, pool: PoolKind): LovageError {
+  const message = `Cannot run task "${task}" in the pool "${pool}": it has a hard time limit (timeLimitMs), and this pool cannot kill`;
+  return new LovageError('INVALID_ARGUMENT', message, { details: { field: 'timeLimitMs', task } });
 }

@@ -6,6 +6,12 @@ import type { TaskFacts } from './task-facts.js';
 export const POOLS = ['async', 'solo', 'threads', 'processes'] as const;
 export type PoolKind = (typeof POOLS)[number];
 
+/** In ms, null for none; what is not there stays as it is. */
+export interface TimeLimits {
+  readonly softTimeLimitMs?: number | null | undefined;
+  readonly timeLimitMs?: number | null | undefined;
+}
+
 /** A task that runs now. */
 export interface RunningTask {
   readonly id: number;
@@ -32,6 +38,8 @@ export interface Pool {
   run(delivery: Delivery, name: string): Promise<void>;
   /** Runs so many at a time from now on; nothing that runs is touched. */
   resize(size: number): void;
+  /** Attempts at the task that begin from now on go by these limits. Throws INVALID_ARGUMENT for a hard one that it cannot keep. */
+  setTimeLimits(task: string, limits: TimeLimits): void;
   /** Loads the code anew, where it can. */
   restart(): void;
   /** What runs is told to give up. */

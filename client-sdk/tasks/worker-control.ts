@@ -2,6 +2,7 @@
 import { assertName, type WorkerAction } from '@lovage/protocol';
 import { invalidArgument } from '../errors.js';
 import { whole } from '../options.js';
+import type { TimeLimits } from './pool.js';
 import type { Worker } from './worker.js';
 
 type Options = Readonly<Record<string, unknown>>;
@@ -35,6 +36,10 @@ const ACTIONS: Readonly<Record<WorkerAction, (worker: Worker, options: Options) 
     await worker.cancelQueue(named(queue));
     return { queues: worker.queues };
   },
+  'time-limit': (worker, { task, softTimeLimitMs, timeLimitMs }) => {
+    worker.setTimeLimits(named(task), { softTimeLimitMs, timeLimitMs } as TimeLimits);
+    return null;
+  },
   shutdown: (worker, { graceMs }) => {
     const ms = whole('graceMs', graceMs, { min: 0, max: TIMER_MS_MAX, fallback: 30_000 });
     // The answer goes first: the connection may end with the worker.
@@ -47,7 +52,7 @@ export function carryOut(worker: Worker, action: WorkerAction, options: Options)
   return ACTIONS[action](worker, options);
 }
 
-function named(queue: unknown): string {
-  assertName(queue, 'queue');
-  return queue;
+function named(name: unknown): string {
+  assertName(name, 'name');
+  return name;
 }

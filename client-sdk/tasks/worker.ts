@@ -17,7 +17,7 @@ import { Autoscaler } from './autoscaler.js';
 import { ChildPool } from './child-pool.js';
 import { childRegistry } from './child-registry.js';
 import { LocalPool } from './local-pool.js';
-import type { Pool, PoolKind, RunningTask } from './pool.js';
+import type { Pool, PoolKind, RunningTask, TimeLimits } from './pool.js';
 import { NAME_HEADER } from './task.js';
 import type { TaskFacts } from './task-facts.js';
 import { carryOut } from './worker-control.js';
@@ -173,6 +173,15 @@ export class Worker {
     const left = this.queues.filter((other) => other !== queue);
     if (left.length === 0) throw invalidArgument('queue', queue, 'one of several queues: stop the worker instead');
     if (left.length < this.queues.length) await this.#serve(left);
+  }
+
+  /** Attempts at a task that begin from now on go by these limits, in ms; null for none. Throws INVALID_ARGUMENT for a task that it does not have. */
+  setTimeLimits(task: string, { softTimeLimitMs, timeLimitMs }: TimeLimits): void {
+    if (!this.#pool.has(task)) throw invalidArgument('task', task, 'a task of this worker');
+    this.#pool.setTimeLimits(task, {
+      softTimeLimitMs: limitOf('softTimeLimitMs', softTimeLimitMs),
+      timeLimitMs: limitOf('timeLimitMs', timeLimitMs),
+    });
   }
 
   /** Follows the work within these bounds from now on, with null no more. Throws INVALID_ARGUMENT. */
@@ -339,6 +348,12 @@ export class Worker {
     const found = await Promise.all(this.queues.map((queue) => this.#client!.queues.inspect(queue).catch(() => null)));
     return found.reduce((sum, queue) => sum + (queue?.ready ?? 0), 0);
   }
+}
+
+function limitOf(name: string, value: number | null | undefined): number | null | undefined {
+  return value === null || value === undefined
+    ? value
+    : whole(name, value, { min: 1, max: 2_147_483_647, fallback: 1 });
 }
 
 /** Name of the task that a message is; null if it is none. */

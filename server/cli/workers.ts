@@ -16,9 +16,11 @@ const TAKES: Readonly<Partial<Record<WorkerAction, readonly [flags: readonly str
   autoscale: [['autoscale'], []],
   'add-queue': [['queue'], ['queue']],
   'cancel-queue': [['queue'], ['queue']],
+  'time-limit': [['task', 'softTimeLimitMs', 'timeLimitMs'], ['task']],
   shutdown: [['graceMs'], []],
 };
-const FLAGS = ['concurrency', 'autoscale', 'queue', 'graceMs'] as const;
+const FLAGS = ['concurrency', 'autoscale', 'queue', 'task', 'softTimeLimitMs', 'timeLimitMs', 'graceMs'] as const;
+const TIMER_MS_MAX = 2_147_483_647;
 
 export function addWorkers(program: Command): void {
   const workers = program
@@ -36,10 +38,13 @@ export function addWorkers(program: Command): void {
       new Option('--autoscale <max,min>', 'of autoscale: its bounds; without them it ends').argParser(boundsOf),
     )
     .option('--queue <name>', 'of add-queue and cancel-queue')
+    .option('--task <name>', 'of time-limit')
+    .addOption(limitOption('--soft-time-limit-ms <ms>', 'of time-limit: when its signal aborts'))
+    .addOption(limitOption('--time-limit-ms <ms>', 'of time-limit: when it is killed'))
     .addOption(
       integerOption('--grace-ms <ms>', 'of shutdown: how long running tasks have to end', {
         min: 0,
-        max: 2_147_483_647,
+        max: TIMER_MS_MAX,
       }),
     )
     .option(...JSON_OPTION);
@@ -64,8 +69,8 @@ async function controlWorker(id: string, action: WorkerAction, flags: Flags): Pr
       throw new UsageError(`${action} does not take --${dashed(flag)}`);
     if (flags[flag] === undefined && needed.includes(flag)) throw new UsageError(`${action} needs --${dashed(flag)}`);
   }
-  const { autoscale, concurrency, queue, graceMs } = flags;
-  const given = { ...(autoscale as object | undefined), concurrency, queue, graceMs };
+  const { autoscale, ...rest } = Object.fromEntries(FLAGS.map((flag) => [flag, flags[flag]]));
+  const given = { ...(autoscale as object | undefined), ...rest };
   const options = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const answer = await withClient(flags, (client) => client.workers.control(id, action, options));
   await new Output(flags.json === true).print({ id, action, answer }, textOf(answer));
@@ -93,6 +98,16 @@ function rowOf({ id, clientName, host, pid, pool, concurrency, queues, tasks }: 
     queues.join(','),
     names.join(',') || '-',
   ];
+}
+
+/** ms, or `none`. */
+function limitOption(flags: string, description: string): Option {
+  return new Option(flags, `${description}; or none`).argParser((text) => {
+    if (text === 'none') return null;
+    const ms = Number(text);
+    if (/^[1-9][0-9]*$/.test(text) && ms <= TIMER_MS_MAX) return ms;
+    throw new InvalidArgumentError(`Expected none, or a whole number from 1 to ${TIMER_MS_MAX}.`);
+  });
 }
 
 function dashed(flag: string): string {

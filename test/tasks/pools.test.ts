@@ -173,6 +173,23 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     expect(await handle.state()).toMatchObject({ state: 'dead', queue: 'graveyard' });
   });
 
+  test('go by other time limits when they are told to', async () => {
+    const { app, worker, send } = await bench(pool, { concurrency: 1 });
+    const { workers } = await app.client();
+    const { id } = (await workers.list()).workers[0]!;
+    await workers.control(id, 'time-limit', { task: 'endless', timeLimitMs: 50 });
+    await workers.control(id, 'time-limit', { task: 'wait', softTimeLimitMs: 20 });
+    expect((await errorOf(resultOf(send('endless')))).cause).toMatchObject({
+      message: expect.stringContaining('after 50 ms'),
+    });
+    expect((await errorOf(resultOf(send('wait', 60_000)))).code).toBe('TIME_LIMIT_EXCEEDED');
+    await workers.control(id, 'time-limit', { task: 'wait', softTimeLimitMs: null });
+    expect(await resultOf(send('wait', 60))).toBe(1);
+    expect(worker.active).toBe(0);
+    for (const options of [{ task: 'no-such' }, { task: 'wait', timeLimitMs: 0 }])
+      await expect(workers.control(id, 'time-limit', options)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
   test('tell what is revoked to give up, and kill it where that is asked for', async () => {
     const { worker, send } = await bench(pool, { concurrency: 1 });
     const listens = await send('wait', 60_000);

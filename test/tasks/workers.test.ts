@@ -122,6 +122,10 @@ describe('workers', () => {
     await expect(client.workers.control(id, 'resize', { concurrency: 0 })).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
     });
+    await expect(client.workers.control(id, 'time-limit', { task: 'wait', timeLimitMs: 5 })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    });
+    expect(await client.workers.control(id, 'time-limit', { task: 'wait', softTimeLimitMs: 5_000 })).toBe(null);
     await expect(client.workers.control(id, 'restart')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     expect(await client.workers.control(id, 'shutdown', { graceMs: 0 })).toBe(null);
     await eventually(
