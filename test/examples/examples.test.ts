@@ -6,6 +6,7 @@ import { type Ended, ended } from '../cli/command.js';
 import { Running } from '../cli/running.js';
 import { BrokerProcess } from '../support/broker-process.js';
 import { atEnd } from '../support/cleanup.js';
+import { eventually } from '../support/deadline.js';
 import { tempDirectory } from '../support/temp-directory.js';
 
 const EXAMPLES = join(import.meta.dirname, '../../client-sdk/examples');
@@ -63,6 +64,12 @@ test('hours: one at a time, and again when the worker is killed in the middle', 
   const program = start('hours.js', '60000', '1');
   atEnd(() => void program.kill('SIGKILL'));
   await first.until(({ error }) => error.includes('attempt 1'), 'the first hour to begin');
+  // What the broker has not heard of yet would be no attempt.
+  await eventually(
+    () => broker.queue('hours'),
+    ({ started }) => started === 1,
+    'the broker to know',
+  );
   first.signal('SIGKILL');
   const second = worker();
   await second.until(({ error }) => error.includes('attempt 2'), 'the first hour to begin again');
