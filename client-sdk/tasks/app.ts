@@ -131,10 +131,10 @@ export class TaskApp {
     this.#connectOptions = { ...this.#connectOptions, ...Object.fromEntries(given) };
   }
 
-  /** The connection, made when it is first asked for. Rejects what `connect` rejects, and CLIENT_CLOSED. */
+  /** The connection, made when it is first asked for; a queue that was deleted meanwhile is made again by what is sent to it. Rejects what `connect` rejects, and CLIENT_CLOSED. */
   client(): Promise<Client> {
     if (this.#isClosed) return Promise.reject(new LovageError('CLIENT_CLOSED'));
-    this.#client ??= connect(this.#url, this.#connectOptions).catch((error: unknown) => {
+    this.#client ??= connect(this.#url, { autoDeclare: true, ...this.#connectOptions }).catch((error: unknown) => {
       this.#client = null;
       throw error;
     });

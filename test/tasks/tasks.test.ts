@@ -162,6 +162,17 @@ describe('a task', () => {
     expect(await errorOf((await hopeless.send()).result())).toMatchObject({ details: { attempts: 1 } });
   });
 
+  test('is sent to a queue that was deleted since the last one: it is made again', async () => {
+    const app = appOf(broker, 'deleted');
+    const any = app.task('any', () => 7, { queue: 'fleeting' });
+    await any.send();
+    const client = await app.client();
+    await client.queues.delete('fleeting');
+    const handle = await any.send();
+    await started(app);
+    expect(await handle.result()).toBe(7);
+  });
+
   test('is not tried again beyond its age', async () => {
     const app = appOf(broker, 'ages');
     const old = app.task(
