@@ -13,6 +13,7 @@ import {
 import { BrokerProcess } from '../support/broker-process.js';
 import { atEnd } from '../support/cleanup.js';
 import { eventually } from '../support/deadline.js';
+import { freePort } from '../support/free-port.js';
 import { tempDirectory } from '../support/temp-directory.js';
 import { appOf } from './running.js';
 
@@ -294,6 +295,28 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     for (const handle of [listens, deaf])
       await eventually(async () => (await handle.state()).state === 'retrying', isTrue, 'both to be given back');
     expect((await app.handle(deaf.id).state()).attempts).toBe(1);
+  });
+
+  test('go on when the broker is killed and comes back, and no task and no result is lost', async () => {
+    const flags = ['--port', `${await freePort()}`, '--grace-ms', '500'];
+    let own = await BrokerProcess.start({ flags });
+    const app = appOf(own, 'killed');
+    const worker = app.worker({ pool, concurrency: 2, modules: [TASKS], onError: () => undefined });
+    atEnd(() => worker.stop({ graceMs: 0 }));
+    await worker.start();
+    const add = senderOf(app, 'add');
+    const results: Promise<unknown>[] = [];
+    for (let round = 0; round < 3; round++) {
+      const handles = await Promise.all(Array.from({ length: 200 }, (_, n) => add.send(round, n)));
+      results.push(...handles.map((handle) => handle.result()));
+      for (const result of results) result.catch(() => undefined);
+      await own.kill();
+      own = await BrokerProcess.start({ dataDir: own.dataDir, flags });
+    }
+    const sums = (await Promise.all(results)) as { sum: number }[];
+    expect(sums.map(({ sum }) => sum)).toEqual(
+      [0, 1, 2].flatMap((round) => Array.from({ length: 200 }, (_, n) => round + n)),
+    );
   });
 
   test('refuse a module that cannot be loaded', async () => {
