@@ -61,6 +61,14 @@ export type Answer =
   | readonly [verb: 'nack', requeue: boolean, delayMs: number | undefined, reason: string | undefined]
   | readonly [verb: 'complete', body: Uint8Array, contentType: string | undefined, ttlMs: number | undefined];
 
+/** What the task has told of its work since the last time: the newest progress, encoded by the app, and the last lines. */
+export interface ChildNotes {
+  readonly type: 'notes';
+  readonly call: number;
+  readonly progress: readonly [body: Uint8Array, contentType: string] | null;
+  readonly log: readonly string[];
+}
+
 /** The call is over; the answer is null if it was sent before. */
 export type DoneRow = readonly [call: number, memoryBytes: number, answer: Answer | null];
 
@@ -69,7 +77,5 @@ export type FromChild =
   /** A module cannot be loaded. */
   | { readonly type: 'failed'; readonly text: string }
   | { readonly type: 'answer'; readonly call: number; readonly answer: Answer }
-  /** `progress` encoded by the app, or a line. */
-  | { readonly type: 'progress'; readonly call: number; readonly body: Uint8Array; readonly contentType: string }
-  | { readonly type: 'log'; readonly call: number; readonly text: string }
+  | ChildNotes
   | DoneRow;

@@ -7,7 +7,14 @@
 import { type ErrorCode, LovageError } from '@lovage/protocol';
 import type { ActiveDelivery, Delivery } from '../delivery.js';
 import { type ChildHost, type ChildKind, startChild } from './child-host.js';
-import { type Answer, type ChildStart, type DoneRow, type FromChild, runRow } from './child-messages.js';
+import {
+  type Answer,
+  type ChildNotes,
+  type ChildStart,
+  type DoneRow,
+  type FromChild,
+  runRow,
+} from './child-messages.js';
 import { giveUp, say } from './outcome.js';
 import type { TaskFacts } from './task-facts.js';
 
@@ -112,12 +119,8 @@ export class ChildSlot {
       case 'answer':
         if (message.call === this.#call && this.#job !== null) answer(this.#job.delivery, message.answer);
         return;
-      case 'progress':
-        if (message.call === this.#call)
-          this.#job?.delivery.progress(message.body, { contentType: message.contentType });
-        return;
-      case 'log':
-        if (message.call === this.#call) this.#job?.delivery.log(message.text);
+      case 'notes':
+        if (message.call === this.#call && this.#job !== null) note(this.#job.delivery, message);
         return;
     }
   }
@@ -185,4 +188,9 @@ function answer(delivery: Delivery, [verb, a, b, c]: Answer): void {
   if (verb === 'ack') return say(delivery.ack());
   if (verb === 'complete') return say(delivery.complete(a, { contentType: b, ttlMs: c }));
   say(delivery.nack({ requeue: a, delayMs: b, reason: c }));
+}
+
+function note(delivery: Delivery, { progress, log }: ChildNotes): void {
+  if (progress !== null) delivery.progress(progress[0], { contentType: progress[1] });
+  for (const line of log) delivery.log(line);
 }

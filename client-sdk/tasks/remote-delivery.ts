@@ -2,10 +2,12 @@
 import { LIMITS } from '@lovage/protocol';
 import type { CompleteOptions, NackOptions } from '../delivery.js';
 import { invalidArgument } from '../errors.js';
-import type { Answer, FromChild, RunRow } from './child-messages.js';
+import type { Answer, ChildNotes, FromChild, RunRow } from './child-messages.js';
 import type { TaskDelivery } from './outcome.js';
 import { NAME_HEADER } from './task.js';
 
+/** ms in which what a task tells of its work is gathered. */
+const NOTES_MS = 50;
 /** What the broker tells of a delivery, the parent tells its task. */
 const NEVER = new AbortController().signal;
 
@@ -13,6 +15,9 @@ export class RemoteDelivery implements TaskDelivery {
   readonly #run: RunRow;
   readonly #post: (message: FromChild) => void;
   #answer: Answer | null = null;
+  #progress: ChildNotes['progress'] = null;
+  #log: string[] = [];
+  #timer: NodeJS.Timeout | null = null;
   #headers: Record<string, unknown> | null = null;
 
   constructor(run: RunRow, post: (message: FromChild) => void) {
@@ -53,8 +58,9 @@ export class RemoteDelivery implements TaskDelivery {
     return NEVER;
   }
 
-  /** What was said and has not been taken yet. */
+  /** What was said and has not been taken yet; what was told of the work goes before it. */
   takeAnswer(): Answer | null {
+    if (this.#timer !== null) this.#postNotes();
     const answer = this.#answer;
     this.#answer = null;
     return answer;
@@ -64,12 +70,15 @@ export class RemoteDelivery implements TaskDelivery {
     const body = value as Uint8Array;
     if (body.length > LIMITS.progressBytesMax)
       throw invalidArgument('value', body.length, `at most ${LIMITS.progressBytesMax} bytes`);
-    this.#post({ type: 'progress', call: this.#run[0], body: body.slice(), contentType });
+    this.#progress = [body.slice(), contentType];
+    this.#postSoon();
   }
 
   log(text: string): void {
     if (typeof text !== 'string') throw invalidArgument('text', text, 'text');
-    this.#post({ type: 'log', call: this.#run[0], text: text.slice(0, LIMITS.logLineLengthMax) });
+    this.#log.push(text.slice(0, LIMITS.logLineLengthMax));
+    if (this.#log.length > LIMITS.logLinesMax) this.#log.shift();
+    this.#postSoon();
   }
 
   ack(): Promise<void> {
@@ -83,6 +92,19 @@ export class RemoteDelivery implements TaskDelivery {
   complete(result: unknown, { contentType, ttlMs }: CompleteOptions = {}): Promise<void> {
     // A view of a larger buffer would be sent with all of it.
     return this.#say(['complete', (result as Uint8Array).slice(), contentType, ttlMs]);
+  }
+
+  /** However often a task tells of its work, its parent hears of it a few times a second. */
+  #postSoon(): void {
+    this.#timer ??= setTimeout(() => this.#postNotes(), NOTES_MS);
+  }
+
+  #postNotes(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#post({ type: 'notes', call: this.#run[0], progress: this.#progress, log: this.#log });
+    this.#progress = null;
+    this.#log = [];
   }
 
   /** Whether the broker takes it is the parent's affair. */

@@ -86,6 +86,14 @@ app.task('wait', async (ctx, ms) => {
   if (ctx.signal.aborted) throw ctx.signal.reason;
   return ctx.attempt;
 });
+app.task('tell.often', async (ctx, ms) => {
+  for (let i = 0; i < 50_000; i++) {
+    ctx.progress(i);
+    ctx.log(`line ${i}`);
+  }
+  await sleep(ms, null, { signal: ctx.signal }).catch(() => undefined);
+  ctx.log('the end');
+});
 app.task('deaf', async (_, ms) => {
   await sleep(ms);
 });

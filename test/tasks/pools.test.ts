@@ -174,6 +174,21 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     expect(await handle.state()).toMatchObject({ state: 'dead', queue: 'graveyard' });
   });
 
+  test('tell of their work, however often they do, the newest of it and a few times a second', async () => {
+    const { send } = await bench(pool);
+    const handle = await send('tell.often', 60_000);
+    const { log } = await eventually(
+      () => handle.state(),
+      ({ progress, log: lines }) => progress === 49_999 && lines.length === 100,
+      'the last progress and lines',
+    );
+    expect(log).toEqual(Array.from({ length: 100 }, (_, i) => `line ${49_900 + i}`));
+    const lines: string[] = [];
+    const brief = await send('tell.often', 300);
+    await brief.result({ onLog: (line) => lines.push(line) });
+    expect(lines.at(-1)).toBe('the end');
+  });
+
   test('go by other time limits when they are told to', async () => {
     const { app, worker, send } = await bench(pool, { concurrency: 1 });
     const { workers } = await app.client();
