@@ -1,4 +1,5 @@
 /** Turns tables into a command's options: settings from their table, numbers with their range. */
+import { LIMITS } from '@lovage/protocol';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   allowedText,
@@ -55,4 +56,13 @@ export function pairsOption(flags: string, description: string): Option {
     if (name === '__proto__') throw new InvalidArgumentError('This name is not allowed.');
     return { ...gathered, [name]: text.slice(at + 1) };
   });
+}
+
+/** `<max,min>`, tasks at a time. */
+export function parseAutoscale(text: string): { readonly min: number; readonly max: number } {
+  const found = /^([1-9][0-9]{0,4}),([1-9][0-9]{0,4})$/.exec(text);
+  const [max, min] = [Number(found?.[1]), Number(found?.[2])];
+  if (found !== null && max >= min && max <= LIMITS.prefetchMax) return { min, max };
+  const message = `Expected two whole numbers from 1 to ${LIMITS.prefetchMax}, the larger one first, got ${JSON.stringify(text)}.`;
+  throw new InvalidArgumentError(message);
 }

@@ -7,7 +7,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadSettings, readClientTls } from '../settings/index.js';
 import { EXIT, UsageError } from './failure.js';
 import { writeNote } from './notes.js';
-import { addSettings, integerOption, JSON_OPTION } from './options.js';
+import { addSettings, integerOption, JSON_OPTION, parseAutoscale } from './options.js';
 import { Output } from './output.js';
 import { onStopSignals } from './signals.js';
 
@@ -171,15 +171,6 @@ function appsIn(value: unknown): TaskApp[] {
   const { app } = value as { readonly app?: unknown };
   return [value, app].filter(
     (candidate): candidate is TaskApp => typeof (candidate as Partial<TaskApp> | undefined)?.connectTo === 'function',
-  );
-}
-
-function parseAutoscale(text: string): { readonly min: number; readonly max: number } {
-  const [max, min, ...more] = text.split(',').map(Number);
-  if (max !== undefined && min !== undefined && more.length === 0 && Number.isInteger(max) && Number.isInteger(min))
-    if (min >= 1 && max >= min) return { min, max };
-  throw new InvalidArgumentError(
-    `Expected two whole numbers from 1, the larger one first, got ${JSON.stringify(text)}.`,
   );
 }
 

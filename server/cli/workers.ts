@@ -1,10 +1,10 @@
 /** `lovage workers`: which workers are connected, and telling one what to do. */
 import type { WorkerAction, WorkerInfo } from '@lovage/client';
-import { LIMITS, WORKER_ACTIONS } from '@lovage/protocol';
+import { WORKER_ACTIONS } from '@lovage/protocol';
 import { Argument, type Command, InvalidArgumentError, Option } from 'commander';
 import { withClient } from './client.js';
 import { UsageError } from './failure.js';
-import { addSettings, integerOption, JSON_OPTION } from './options.js';
+import { addSettings, integerOption, JSON_OPTION, parseAutoscale } from './options.js';
 import { Output } from './output.js';
 import { textTable } from './text-table.js';
 
@@ -35,7 +35,7 @@ export function addWorkers(program: Command): void {
     .addArgument(new Argument('<action>', 'what to do').choices(WORKER_ACTIONS))
     .addOption(integerOption('--concurrency <number>', 'of resize: tasks at a time', { min: 1, max: 65_535 }))
     .addOption(
-      new Option('--autoscale <max,min>', 'of autoscale: its bounds; without them it ends').argParser(boundsOf),
+      new Option('--autoscale <max,min>', 'of autoscale: its bounds; without them it ends').argParser(parseAutoscale),
     )
     .option('--queue <name>', 'of add-queue and cancel-queue')
     .option('--task <name>', 'of time-limit')
@@ -112,13 +112,4 @@ function limitOption(flags: string, description: string): Option {
 
 function dashed(flag: string): string {
   return flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-}
-
-function boundsOf(text: string): { readonly min: number; readonly max: number } {
-  const found = /^([1-9][0-9]{0,4}),([1-9][0-9]{0,4})$/.exec(text);
-  const [max, min] = [Number(found?.[1]), Number(found?.[2])];
-  if (found !== null && max >= min && max <= LIMITS.prefetchMax) return { min, max };
-  throw new InvalidArgumentError(
-    `Expected two whole numbers from 1, the larger one first, got ${JSON.stringify(text)}.`,
-  );
 }
