@@ -15,6 +15,7 @@ import { NoteSender } from './notes.js';
 import { type ConnectOptions, type ConsumeOptions, parseConnectOptions, parseConsumeOptions } from './options.js';
 import { Publisher } from './publisher.js';
 import { Queues } from './queues.js';
+import { RateLimits } from './rate-limits.js';
 import { Requests } from './requests.js';
 import { Results } from './results.js';
 import { Settlements } from './settlements.js';
@@ -38,6 +39,8 @@ export class Client {
   readonly namespaces: Namespaces;
   /** Make, list and revoke tokens. */
   readonly tokens: Tokens;
+  /** Declare, override, list and delete rate limits. */
+  readonly rateLimits: RateLimits;
   /** Declare, bind, list and delete exchanges. */
   readonly exchanges: Exchanges;
   /** Look at messages by id or filter; drop, move, retry, reorder and redrive them. */
@@ -81,6 +84,7 @@ export class Client {
     this.tokens = new Tokens(this.#requests);
     this.namespaces = new Namespaces(this.#requests);
     this.exchanges = new Exchanges(this.#requests);
+    this.rateLimits = new RateLimits(this.#requests);
     this.messages = new Messages(this.#requests);
     this.results = new Results(this.#requests);
     this.workers = new Workers(this.#requests);

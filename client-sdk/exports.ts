@@ -39,6 +39,7 @@ export type { ActOptions, ForceOptions, MessageChanges, Messages, PageOptions, R
 export type { Namespaces } from './namespaces.js';
 export type { ConnectOptions, ConsumeOptions } from './options.js';
 export type { DeclaredQueue, Queues } from './queues.js';
+export type { RateLimits } from './rate-limits.js';
 export type { Results, StoredResult, WaitOptions } from './results.js';
 export type { Blocked, ConnectionState, Status } from './status-feed.js';
 export type { CreatedToken, Tokens } from './tokens.js';

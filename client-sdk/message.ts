@@ -6,6 +6,7 @@ import {
   encodeValue,
   LovageError,
   type MessageFields,
+  type RateTag,
   type RouteTarget,
 } from '@lovage/protocol';
 import { invalidArgument } from './errors.js';
@@ -28,6 +29,10 @@ export interface PublishOptions {
   readonly contentType?: string | undefined;
   /** Reject UNROUTABLE if the exchange leads the message to no queue. Default false: its receipt has the id 0, and it is gone. */
   readonly mandatory?: boolean | undefined;
+  /** Name of the rate limit that it is under; see `client.rateLimits`. A limit that nobody has declared lets everything through. Default none. */
+  readonly rateLimit?: string | undefined;
+  /** With `rateLimit`: the rate is for the messages of this key alone. At most 200 bytes of UTF-8. Default: all that have none share it. */
+  readonly rateKey?: string | undefined;
 }
 
 /** Where a message goes by way of an exchange. */
@@ -74,7 +79,7 @@ export function messageFields(
   limits: MessageLimits,
 ): MessageFields {
   if (options === null) throw invalidArgument('options', options, 'an object');
-  const { priority, headers, delayMs, expiresInMs, dedupKey, contentType } = options;
+  const { priority, headers, delayMs, expiresInMs, dedupKey, contentType, rateLimit, rateKey } = options;
   if (priority !== undefined && !(priority >= 0))
     throw invalidArgument('priority', priority, 'a whole number from 0 to 255');
   if (expiresInMs !== undefined && !(expiresInMs >= 1))
@@ -95,7 +100,15 @@ export function messageFields(
     body: isText
       ? boundedText(body, limits.bodyBytesMax)
       : boundedBytes(isBytes ? body : encodeValue(body), limits.bodyBytesMax),
+    rate: rateLimit === undefined && rateKey === undefined ? null : rateTag(rateLimit, rateKey),
   };
+}
+
+/** Names and lengths are left to `PublishFrameWriter.add`. */
+function rateTag(limit: unknown, key: unknown = null): RateTag {
+  if (typeof limit !== 'string') throw invalidArgument('rateLimit', limit, 'the name of a rate limit');
+  if (key !== null && typeof key !== 'string') throw invalidArgument('rateKey', key, 'text');
+  return { limit, key };
 }
 
 /** Names and lengths are left to `PublishFrameWriter.add`. */

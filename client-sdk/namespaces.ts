@@ -37,7 +37,7 @@ export class Namespaces {
     )) as NamespaceInfo;
   }
 
-  /** One page of the namespaces that are set or have queues or exchanges, by name: at most `limit` (1-1,000, the default) behind `after`. */
+  /** One page of the namespaces that are set or have queues, exchanges or rate limits, by name: at most `limit` (1-1,000, the default) behind `after`. */
   async list(options: { after?: string | undefined; limit?: number | undefined } = {}): Promise<NamespaceInfo[]> {
     const { after = null } = options;
     if (after !== null) assertName(after, 'after');

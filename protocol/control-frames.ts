@@ -69,6 +69,8 @@ export interface QueueInfo {
   readonly version: number;
   /** Waiting to be delivered. */
   readonly ready: number;
+  /** Of those, the ones that their rate limit holds back now. */
+  readonly limited: number;
   /** Waiting for their due time. */
   readonly delayed: number;
   /** Delivered, handler not started. */

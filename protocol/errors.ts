@@ -77,6 +77,12 @@ export const ERRORS = {
   TOKEN_NOT_FOUND: { by: 'broker', close: null, text: 'there is no token of this id' },
   WORKER_NOT_FOUND: { by: 'broker', close: null, text: 'there is no worker of this id, or it has left' },
   NAMESPACE_NOT_FOUND: { by: 'broker', close: null, text: 'there is no namespace of this name' },
+  RATE_LIMIT_NOT_FOUND: { by: 'broker', close: null, text: 'there is no rate limit of this name' },
+  TOO_MANY_RATE_LIMITS: {
+    by: 'broker',
+    close: null,
+    text: 'the broker has as many rate limits, or keys of them, as it may have',
+  },
   QUOTA_EXCEEDED: { by: 'broker', close: null, text: 'a quota of the token or the namespace is used up' },
   // The SDK's own.
   CONNECT_FAILED: { by: 'client', close: null, text: 'no connection could be made' },

@@ -20,6 +20,7 @@ export * from './payload.js';
 export * from './publish-frame.js';
 export * from './publish-frame-writer.js';
 export * from './queue-settings.js';
+export * from './rate-limits.js';
 export * from './results.js';
 export * from './settle-frame.js';
 export * from './value-codec.js';

@@ -48,6 +48,14 @@ export const LIMITS = {
   dedupKeyLengthMax: 200,
   /** Bytes of a content type, which is printable ASCII (0x20-0x7e). */
   contentTypeLengthMax: 200,
+  /** Messages of a rate, and its burst; ms of its period: 30 days. */
+  rateCountMax: 1_000_000,
+  ratePeriodMsMax: 2_592_000_000,
+  /** Bytes of the key of a rate limit in UTF-8. */
+  rateKeyLengthMax: 200,
+  /** Rate limits that are declared or overridden, and their keys that messages bear. */
+  rateLimitsMax: 10_000,
+  rateKeysMax: 262_144,
   /** Characters of a nack's reason; the wire counts bytes of UTF-8, four times as many at most. */
   reasonLengthMax: 1_000,
   /** Highest priority; 0 is the lowest, 255 the most urgent. */

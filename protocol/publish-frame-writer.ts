@@ -6,6 +6,7 @@ import type { FrameWriter } from './frame-writer.js';
 import { LIMITS } from './limits.js';
 import { assertName } from './names.js';
 import { CLIENT_OPS } from './ops.js';
+import type { RateTag } from './rate-limits.js';
 
 const MESSAGE_FIELDS = 8;
 /** Where the numbers that are filled in late stand: behind the array's header, the op, and 0xcf each. */
@@ -34,6 +35,8 @@ export interface MessageFields {
   /** A MessagePack map, at most 16 levels deep, without extension types; or null. */
   readonly headers: Uint8Array | null;
   readonly body: Uint8Array | string;
+  /** The rate limit that it is under; absent or null for none. */
+  readonly rate?: RateTag | null;
 }
 
 /** What a broker would refuse a whole frame, or end the connection, for, is refused to the one caller at fault. */
@@ -48,6 +51,13 @@ function checkMessage(message: MessageFields): void {
   if (contentType !== null && !isContentType(contentType))
     throw invalid('contentType', `at most ${LIMITS.contentTypeLengthMax} characters of printable ASCII`);
   if (headers !== null) checkHeaders(headers);
+  if (message.rate) checkRate(message.rate);
+}
+
+function checkRate({ limit, key }: RateTag): void {
+  assertName(limit, 'rateLimit');
+  if (key !== null && !(typeof key === 'string' && isWithin(key, LIMITS.rateKeyLengthMax)))
+    throw invalid('rateKey', `at most ${LIMITS.rateKeyLengthMax} bytes of UTF-8`);
 }
 
 function checkRoute([exchange, key]: RouteTarget): void {
@@ -162,7 +172,8 @@ export class PublishFrameWriter {
     const writer = this.#writer;
     const start = writer.length;
     try {
-      writer.arrayHeader(MESSAGE_FIELDS);
+      const rate = message.rate ?? null;
+      writer.arrayHeader(rate === null ? MESSAGE_FIELDS : MESSAGE_FIELDS + 1);
       writer.uint(this.#targetIndex(message.target));
       if (message.priority < 0) writer.nil();
       else writer.uint(message.priority);
@@ -176,6 +187,7 @@ export class PublishFrameWriter {
       else writer.raw(message.headers);
       if (typeof message.body === 'string') writer.textAsBin(message.body);
       else writer.bin(message.body);
+      if (rate !== null) this.#writeRate(rate);
     } catch (error) {
       writer.length = start;
       throw error;
@@ -193,6 +205,14 @@ export class PublishFrameWriter {
     for (const target of this.#targets.keys()) this.#writeTarget(target);
     if (writer.length > 0xffff_ffff) throw new LovageError('FRAME_TOO_LARGE');
     return writer.copy();
+  }
+
+  #writeRate({ limit, key }: RateTag): void {
+    const writer = this.#writer;
+    writer.arrayHeader(2);
+    writer.str(limit);
+    if (key === null) writer.nil();
+    else writer.str(key);
   }
 
   /** Names have no spaces, so one tells an exchange and its key from a queue. */

@@ -3,8 +3,9 @@
  * PUBLISH, the frame that most bytes travel in. The broker journals it as it came, so what stands here is a format on the disk, too.
  *
  *     [3, firstSeq, confirmedSeq, flags, [message...], [target...]]
- *     message = [target, priority|nil, delayMs, expiresInMs, dedupKey|nil, contentType|nil, headers|nil, body]
+ *     message = [target, priority|nil, delayMs, expiresInMs, dedupKey|nil, contentType|nil, headers|nil, body, rate?]
  *                                                                          └───────── payload ─────────┘
+ *     rate    = nil, or [name of a rate limit, key|nil]
  *     target  = queue name, or [exchange name or empty, routing key]
  *
  * The payload is copied as it stands into DELIVER. Message i has the sequence number firstSeq + i. Targets come last because
@@ -17,6 +18,7 @@ import { FrameReader } from './frame-reader.js';
 import { LIMITS } from './limits.js';
 import { isName } from './names.js';
 import { type FrameProblem, type PayloadLimits, scanPayload } from './payload.js';
+import type { RateTag } from './rate-limits.js';
 import { decodeValue } from './value-codec.js';
 
 const MESSAGE_FIELDS = 8;
@@ -46,6 +48,8 @@ export class PublishBatch {
   payloadLength = new Int32Array(1_024);
   /** Dedup keys by message index; empty when no message has one. */
   readonly dedupKeys = new Map<number, string>();
+  /** Rate limits by message index; empty when no message has one. */
+  readonly rates = new Map<number, RateTag>();
   /** The message at hand. */
   #index = 0;
 
@@ -57,6 +61,7 @@ export class PublishBatch {
     this.bytes = reader.bytes;
     this.problem = null;
     this.dedupKeys.clear();
+    this.rates.clear();
     this.firstSeq = reader.uint('firstSeq', Number.MAX_SAFE_INTEGER - LIMITS.publishMessagesMax);
     this.confirmedSeq = reader.uint('confirmedSeq');
     this.flags = reader.uint('flags', 0xff);
@@ -82,7 +87,7 @@ export class PublishBatch {
     scanPayload(reader, limits, this.#refusePayload);
     this.payloadOffset[i] = payload;
     this.payloadLength[i] = reader.position - payload;
-    for (let extra = MESSAGE_FIELDS; extra < fields; extra++) reader.skip('an unknown field');
+    if (fields > MESSAGE_FIELDS) this.#scanTrailer(reader, i, fields);
     if (priority > LIMITS.priorityMax) this.#refuse('INVALID_ARGUMENT', 'priority', i);
     if (delayMs > LIMITS.delayMsMax) this.#refuse('INVALID_ARGUMENT', 'delayMs', i);
     if (expiresInMs > LIMITS.delayMsMax) this.#refuse('INVALID_ARGUMENT', 'expiresInMs', i);
@@ -97,6 +102,32 @@ export class PublishBatch {
       return this.#refuse('INVALID_ARGUMENT', 'dedupKey', i);
     reader.position = start;
     this.dedupKeys.set(i, reader.str('dedupKey', LIMITS.dedupKeyLengthMax));
+  }
+
+  /** What stands behind the body of few messages. */
+  #scanTrailer(reader: FrameReader, i: number, fields: number): void {
+    if (!reader.nil()) this.#scanRate(reader, i);
+    for (let extra = MESSAGE_FIELDS + 1; extra < fields; extra++) reader.skip('an unknown field');
+  }
+
+  #scanRate(reader: FrameReader, i: number): void {
+    const fields = reader.arrayHeader('rate', 64);
+    if (fields < 2) throw reader.bad('a rate of limit and key');
+    const limit = reader.str('rateLimit', 65_535);
+    const key = reader.nil() ? null : this.#scanRateKey(reader, i);
+    for (let extra = 2; extra < fields; extra++) reader.skip('an unknown field');
+    if (!isName(limit)) this.#refuse('INVALID_NAME', 'rateLimit', i);
+    this.rates.set(i, { limit, key });
+  }
+
+  #scanRateKey(reader: FrameReader, i: number): string | null {
+    const start = reader.position;
+    if (reader.skipStr('rateKey', 0xffff_ffff) > LIMITS.rateKeyLengthMax) {
+      this.#refuse('INVALID_ARGUMENT', 'rateKey', i);
+      return null;
+    }
+    reader.position = start;
+    return reader.str('rateKey', LIMITS.rateKeyLengthMax);
   }
 
   #scanTargets(reader: FrameReader): void {

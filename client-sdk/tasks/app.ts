@@ -1,5 +1,5 @@
 /** Tasks by their names, and the connection that they are sent and run over. */
-import { assertName, LovageError } from '@lovage/protocol';
+import { assertName, LovageError, type Rate } from '@lovage/protocol';
 import type { Client } from '../client.js';
 import { invalidArgument } from '../errors.js';
 import { connect } from '../index.js';
@@ -144,16 +144,26 @@ export class TaskApp {
   /** The connection, when the queue is there; made with default settings if it is not. */
   async ready(queue: string): Promise<Client> {
     const client = await this.client();
-    let declared = this.#declared.get(queue);
-    if (declared === undefined) {
-      declared = client.queues.declare(queue).catch((error: unknown) => {
-        this.#declared.delete(queue);
-        throw error;
-      });
-      this.#declared.set(queue, declared);
-    }
-    await declared;
+    await this.#once(`queue ${queue}`, () => client.queues.declare(queue));
     return client;
+  }
+
+  /** Resolves when the rate limit of a task is declared. */
+  async limited(task: string, rate: Rate): Promise<void> {
+    const client = await this.client();
+    await this.#once(`rate-limit ${task}`, () => client.rateLimits.declare(task, rate));
+  }
+
+  /** Declares something when it is first needed; again if it has failed. */
+  async #once(what: string, declare: () => Promise<unknown>): Promise<void> {
+    const found = this.#declared.get(what);
+    if (found !== undefined) return void (await found);
+    const declared = declare().catch((error: unknown) => {
+      this.#declared.delete(what);
+      throw error;
+    });
+    this.#declared.set(what, declared);
+    await declared;
   }
 
   /** Stops the workers and closes the connection. Idempotent. */

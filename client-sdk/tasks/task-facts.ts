@@ -5,13 +5,33 @@ import type { ParsedTaskOptions } from './task-options.js';
 export interface TaskFacts
   extends Pick<
     ParsedTaskOptions,
-    'version' | 'ack' | 'timeLimitMs' | 'maxCrashes' | 'result' | 'resultTtlMs' | 'ackOnFailure' | 'ackOnTimeout'
+    | 'version'
+    | 'ack'
+    | 'rateLimit'
+    | 'timeLimitMs'
+    | 'maxCrashes'
+    | 'result'
+    | 'resultTtlMs'
+    | 'ackOnFailure'
+    | 'ackOnTimeout'
   > {
   readonly name: string;
   readonly queue: string;
 }
 
 export function factsOf({ name, queue, options }: Task<never[], unknown>): TaskFacts {
-  const { version, ack, timeLimitMs, maxCrashes, result, resultTtlMs, ackOnFailure, ackOnTimeout } = options;
-  return { name, queue, version, ack, timeLimitMs, maxCrashes, result, resultTtlMs, ackOnFailure, ackOnTimeout };
+  const { version, ack, rateLimit, timeLimitMs, maxCrashes, result, resultTtlMs, ackOnFailure, ackOnTimeout } = options;
+  return {
+    name,
+    queue,
+    version,
+    ack,
+    rateLimit,
+    timeLimitMs,
+    maxCrashes,
+    result,
+    resultTtlMs,
+    ackOnFailure,
+    ackOnTimeout,
+  };
 }

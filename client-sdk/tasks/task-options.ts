@@ -1,5 +1,5 @@
 /** What a task is declared with, checked. */
-import { assertName, LIMITS } from '@lovage/protocol';
+import { assertName, LIMITS, parseRate, type Rate, type RateInput } from '@lovage/protocol';
 import { invalidArgument } from '../errors.js';
 import { flag, oneOf, whole } from '../options.js';
 import type { ArgumentSchema } from './schema.js';
@@ -42,6 +42,12 @@ export interface TaskOptions {
   /** `late` (default): done when the function is done. `early`: done when it begins, so it is never tried again and keeps no result. */
   readonly ack?: 'late' | 'early' | undefined;
   readonly retry?: RetryPolicy | undefined;
+  /**
+   * How many of it may begin in a time, on all workers together: `'100/s'` (also per `m`, `h`, `d`) or `{ count, perMs, burst }`. It is declared in the broker as a rate limit
+   * of the task's name when it is first sent or a worker starts, and can be changed there while tasks wait: `client.rateLimits.override`. What waits for it holds no
+   * worker. A sending with `rateKey` has the rate for its key alone. Default: none.
+   */
+  readonly rateLimit?: RateInput | undefined;
   /** ms after which `ctx.signal` aborts with TIME_LIMIT_EXCEEDED, 1-2,147,483,647. What the function throws then counts as that. */
   readonly softTimeLimitMs?: number | undefined;
   /** ms after which the thread or process that runs it is killed, 1-2,147,483,647: it has failed with TIME_LIMIT_EXCEEDED. Only `threads` and `processes` take such a task. */
@@ -82,6 +88,7 @@ export interface ParsedTaskOptions {
   readonly priority: number | null;
   readonly ack: 'late' | 'early';
   readonly retry: ParsedRetry;
+  readonly rateLimit: Rate | null;
   readonly softTimeLimitMs: number | null;
   readonly timeLimitMs: number | null;
   readonly maxCrashes: number;
@@ -112,6 +119,7 @@ export function parseTaskOptions(given: TaskOptions): ParsedTaskOptions {
     priority: optional('priority', given.priority, 0, LIMITS.priorityMax),
     ack,
     retry: parseRetry(given.retry ?? {}),
+    rateLimit: given.rateLimit === undefined ? null : parseRate(given.rateLimit),
     softTimeLimitMs: optional('softTimeLimitMs', given.softTimeLimitMs, 1, TIMER_MS_MAX),
     timeLimitMs: optional('timeLimitMs', given.timeLimitMs, 1, TIMER_MS_MAX),
     maxCrashes: whole('maxCrashes', given.maxCrashes, { min: 1, max: 1_000, fallback: 3 }),

@@ -1,5 +1,6 @@
 /** A named function that can be sent. */
 import { LIMITS } from '@lovage/protocol';
+import type { Client } from '../client.js';
 import { invalidArgument } from '../errors.js';
 import type { PublishMessage } from '../message.js';
 import type { TaskApp } from './app.js';
@@ -30,6 +31,8 @@ export interface SendOptions {
   readonly dedupKey?: string | undefined;
   /** For the function, in `ctx.headers`. */
   readonly headers?: Readonly<Record<string, unknown>> | undefined;
+  /** The task's rate limit counts this key for itself: of a customer, a host. At most 200 bytes of UTF-8. Only of a task with `rateLimit`. */
+  readonly rateKey?: string | undefined;
   /** Another queue. */
   readonly queue?: string | undefined;
 }
@@ -85,7 +88,7 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   async #send(args: Args, options: SendOptions): Promise<TaskHandle<Result>> {
     const queue = options.queue ?? this.queue;
     const message = await this.#message(args, options);
-    const client = await this.app.ready(queue);
+    const client = await this.#ready(queue);
     const { id, duplicate } = await client.publish(queue, message.body, message);
     return new TaskHandle<Result>(this.app, id, duplicate);
   }
@@ -95,9 +98,16 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
       throw invalidArgument('list', list, `at most ${LIMITS.publishMessagesMax} lists of arguments`);
     const queue = options.queue ?? this.queue;
     const messages = await Promise.all(list.map((args: Args) => this.#message(args, options)));
-    const client = await this.app.ready(queue);
+    const client = await this.#ready(queue);
     const receipts = await client.publishMany(queue, messages);
     return receipts.map(({ id, duplicate }) => new TaskHandle<Result>(this.app, id, duplicate));
+  }
+
+  /** The connection, when the queue and the rate limit are there. */
+  async #ready(queue: string): Promise<Client> {
+    const { rateLimit } = this.options;
+    if (rateLimit !== null) await this.app.limited(this.name, rateLimit);
+    return await this.app.ready(queue);
   }
 
   #headers({ headers }: SendOptions): Record<string, unknown> {
@@ -106,7 +116,10 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   }
 
   async #message(args: Args, options: SendOptions): Promise<PublishMessage> {
-    const { schema, priority } = this.options;
+    const { schema, priority, rateLimit } = this.options;
+    const { rateKey } = options;
+    if (rateKey !== undefined && rateLimit === null)
+      throw invalidArgument('rateKey', rateKey, 'a task that is declared with a rateLimit');
     const checked = schema === null ? args : await checkArguments(this.name, schema, args);
     const { codec } = this.app;
     return {
@@ -117,6 +130,8 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
       delayMs: delayOf(options),
       expiresInMs: options.expiresInMs,
       dedupKey: options.dedupKey,
+      rateLimit: rateLimit === null ? undefined : this.name,
+      rateKey,
     };
   }
 }

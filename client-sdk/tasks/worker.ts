@@ -135,6 +135,7 @@ export class Worker {
     this.#client = await this.#app.client();
     await this.#pool.start(this.#concurrency, this.#client.bodyBytesMax);
     const { queues } = this;
+    for (const { name, rateLimit } of this.tasks) if (rateLimit !== null) await this.#app.limited(name, rateLimit);
     if (queues.length === 0) throw invalidArgument('queues', queues, 'a task, or queues to take tasks from');
     this.#startedMs = performance.now();
     this.#consumer = await this.#consume(queues);
@@ -346,7 +347,10 @@ export class Worker {
 
   async #readyAtBroker(): Promise<number> {
     const found = await Promise.all(this.queues.map((queue) => this.#client!.queues.inspect(queue).catch(() => null)));
-    return found.reduce((sum, queue) => sum + (queue?.ready ?? 0), 0);
+    return found.reduce(
+      (sum, queue) => sum + (queue === null || queue === undefined ? 0 : queue.ready - queue.limited),
+      0,
+    );
   }
 }
 

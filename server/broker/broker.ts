@@ -8,7 +8,7 @@
  *     turn ends ─► seal ─► journal.commit ─────────────► committed ─► seal ─► journal.commit ──────► ...
  *                            submit ... gather the next ──────────────┘  release: confirms, deliveries, replies leave
  */
-import type { DeliveryFields, FrameWriter, QueueInfo } from '@lovage/protocol';
+import type { DeliveryFields, FrameWriter, QueueInfo, Rate } from '@lovage/protocol';
 import {
   attemptLogBytes,
   DELIVERY_OVERHEAD_BYTES,
@@ -47,6 +47,8 @@ const SETTLE_BYTES = 24;
 /** A waiting message's columns, its place in the index of ids and a share of its queue's; a lease's, and its tag. */
 const ROW_BYTES = 64;
 const LEASE_BYTES = 64;
+/** What a key of a rate limit takes with its lane in a queue, measured with 200,000 of them. */
+const RATE_KEY_BYTES = 1_130;
 /** A journal in memory has as many bytes of what is dead as of what is alive before it is copied forward. */
 const MEMORY_JOURNAL_FACTOR = 2;
 
@@ -186,7 +188,7 @@ export class Broker implements BatchOwner {
   memoryBytes(): number {
     const { table, leases, dedupUsage, notes } = this.engine.state;
     const journalBytes = this.#journal.syncClass === 'memory' ? table.journalUsage.bytes * MEMORY_JOURNAL_FACTOR : 0;
-    const rows = table.size * ROW_BYTES + leases.size * LEASE_BYTES;
+    const rows = table.size * ROW_BYTES + leases.size * LEASE_BYTES + table.buckets.inUse * RATE_KEY_BYTES;
     const bodies = table.memoryFrames.bytes + journalBytes + notes.bytes;
     return rows + bodies + dedupUsage.bytes + table.attemptLogBytes + this.#journal.stagedBytes + this.unsentBytes;
   }
@@ -272,6 +274,11 @@ export class Broker implements BatchOwner {
 
   queueExists(namespace: string, name: string): boolean {
     return this.engine.state.queue(namespace, name) !== null;
+  }
+
+  /** What a rate limit is declared with, null if it is not. */
+  declaredRate(namespace: string, name: string): Rate | null {
+    return this.engine.state.table.buckets.limits.get(`${namespace} ${name}`)?.declared ?? null;
   }
 
   /** Name of the queue that a message is in and not done yet; null if there is none. */

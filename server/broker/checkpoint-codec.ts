@@ -13,6 +13,7 @@
  *      5     [namespace, exchange, to, name, key, match|nil, headers|nil]        a binding; to: 0 a queue, 1 an exchange
  *      6     as the head of a token record                                        a token
  *      7     [name, settings]                                                    a namespace that is set
+ *      8     as the head of a rate-limit record                                  a rate limit
  *
  * How to change this: add fields to the end of a row or of the head, or a new kind. Journals of older versions must stay readable.
  */
@@ -23,6 +24,7 @@ import {
   LIMITS,
   type NamespaceSettings,
   type QueueSettings,
+  type Rate,
   withDefaults,
   withNamespaceDefaults,
 } from '@lovage/protocol';
@@ -34,6 +36,7 @@ import type {
   CheckpointQueue,
   CheckpointRecord,
   NamespaceRecord,
+  RateLimitRecord,
   SessionRecord,
 } from '../engine/record.js';
 import { tokenOf, tokenRow, tokenValues } from './token-codec.js';
@@ -47,6 +50,7 @@ const KIND = {
   BINDING: 5,
   TOKEN: 6,
   NAMESPACE: 7,
+  RATE_LIMIT: 8,
 } as const;
 /** What a binding leads to, by the number in its row. */
 const TO = ['queue', 'exchange'] as const;
@@ -92,6 +96,7 @@ export function encodeCheckpoint(record: CheckpointRecord): { head: Uint8Array; 
   for (const binding of record.bindings) writer.add(KIND.BINDING, bindingRow(binding), LIMITS.bindingHeadersMax);
   for (const token of record.tokens) writer.add(KIND.TOKEN, tokenRow(token), tokenValues(token));
   for (const { name, settings } of record.namespaces) writer.add(KIND.NAMESPACE, [name, settings]);
+  for (const limit of record.rateLimits) writer.add(KIND.RATE_LIMIT, rateLimitRow(limit));
   writer.flush();
   const { timeMs, nextId, nextSession } = record;
   const lengths = writer.parts.map((part) => part.length);
@@ -107,6 +112,7 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
   const bindings: CheckpointBinding[] = [];
   const tokens: Token[] = [];
   const namespaces: NamespaceRecord[] = [];
+  const rateLimits: RateLimitRecord[] = [];
   const take: Record<number, (row: Row) => void> = {
     [KIND.QUEUE]: (row) => {
       const [index, namespace, name, given, isPaused, version = 1] = row as [
@@ -150,6 +156,7 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
         settings: withNamespaceDefaults(settings as Partial<NamespaceSettings>),
       });
     },
+    [KIND.RATE_LIMIT]: (row) => rateLimits.push(rateLimitOf(row)),
   };
   let offset = 0;
   for (const length of lengths) {
@@ -169,6 +176,7 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
     bindings,
     tokens,
     namespaces,
+    rateLimits,
   };
 }
 
@@ -197,4 +205,23 @@ export function bindingOf(row: Row): CheckpointBinding {
     CheckpointBinding['headers'],
   ];
   return { namespace, exchange, to: TO[to]!, name, key, match, headers };
+}
+
+export function rateLimitRow({ namespace, name, declared, override }: RateLimitRecord): unknown[] {
+  return [namespace, name, rateRow(declared), rateRow(override)];
+}
+
+export function rateLimitOf(row: Row): RateLimitRecord {
+  const [namespace, name, declared, override] = row as [string, string, RateRow | null, RateRow | null];
+  return { type: 'rate-limit', namespace, name, declared: rateOf(declared), override: rateOf(override) };
+}
+
+type RateRow = readonly [count: number, perMs: number, burst: number];
+
+function rateRow(rate: Rate | null): RateRow | null {
+  return rate === null ? null : [rate.count, rate.perMs, rate.burst];
+}
+
+function rateOf(row: RateRow | null): Rate | null {
+  return row === null ? null : { count: row[0], perMs: row[1], burst: row[2] };
 }

@@ -12,7 +12,7 @@
  *      8    queue-delete  [index]
  *      9    queue-pause   [index, isPaused]
  *     10    ids           [below]
- *     11    move          [[id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumer, offset, length, history?, attemptLog?], ...]   payloads
+ *     11    move          [[id, queue, priority, attempts, dueMs, expiryMs, session, tag, consumer, offset, length, history?, attemptLog?, rate?], ...]   payloads
  *     12    checkpoint    [timeMs, nextId, nextSession, [bytes of each part]]        parts, see `checkpoint-codec.ts`
  *     13    queue-settings  [timeMs, index, version, settings]
  *     14    transfer      [timeMs, reason, [id, queue, expiryMs, ...]]
@@ -25,11 +25,13 @@
  *     21    token-revoke  [id]
  *     22    namespace     [name, settings]
  *     23    namespace-delete  [name]
+ *     25    rate-limit    [namespace, name, rate|nil, override|nil]      a rate: [count, perMs, burst]
  *     40    failure       [timeMs, cause, reason, [id, attempt, ...]]
  *     24    complete      [timeMs, queue, [index, id, priority, attempts, expiryMs, ...]]      the COMPLETE frame as it came
  *
  * `history` of a moved message is there if it was a dead letter: [[queue's name, reason, timeMs, count], ...]; `attemptLog` if attempts have failed:
- * [crashes, [[attempt, cause, timeMs, reason], ...]], behind an empty `history` if it has none.
+ * [crashes, [[attempt, cause, timeMs, reason], ...]], behind an empty `history` if it has none; `rate` if it is under a rate limit:
+ * [limit, key|nil], behind both.
  *
  * How to change this: add fields to the end of a head, or a new type. A type's number is never used again, and journals of older versions
  * must stay readable.
@@ -47,6 +49,7 @@ import {
   type NamespaceSettings,
   PublishBatch,
   type QueueSettings,
+  type RateTag,
   withDefaults,
   withNamespaceDefaults,
 } from '@lovage/protocol';
@@ -68,6 +71,8 @@ import {
   encodeCheckpoint,
   exchangeOf,
   exchangeRow,
+  rateLimitOf,
+  rateLimitRow,
 } from './checkpoint-codec.js';
 import { tokenOf, tokenRow } from './token-codec.js';
 
@@ -96,6 +101,7 @@ export const RECORD_TYPES = {
   namespace: 22,
   'namespace-delete': 23,
   complete: 24,
+  'rate-limit': 25,
   failure: 40,
 } as const satisfies Record<JournalRecord['type'], number>;
 
@@ -132,6 +138,7 @@ const HEADS: {
   unbind: bindingRow,
   namespace: (record) => [record.name, record.settings],
   'namespace-delete': (record) => [record.name],
+  'rate-limit': rateLimitRow,
   failure: (record) => [record.timeMs, FAILURE_CAUSES.indexOf(record.cause), record.reason, record.entries],
   'message-priority': (record) => [record.entries],
 };
@@ -183,7 +190,8 @@ export function encodeMoveHead(record: MoveRecord): Uint8Array {
 }
 
 /** What few messages have. */
-function trailerOf({ history, attemptLog }: MovedMessage): readonly unknown[] {
+function trailerOf({ history, attemptLog, rate }: MovedMessage): readonly unknown[] {
+  if (rate !== null) return [history.map(historyFields), attemptLogRow(attemptLog), [rate.limit, rate.key]];
   if (attemptLog.failures.length > 0) return [history.map(historyFields), attemptLogRow(attemptLog)];
   return history.length === 0 ? [] : [history.map(historyFields)];
 }
@@ -278,6 +286,8 @@ export class RecordReader {
         };
       case 'namespace-delete':
         return { type, name: head[0] as string };
+      case 'rate-limit':
+        return rateLimitOf(head);
       case 'checkpoint':
         return decodeCheckpoint(head, replayed.body);
       case 'transfer':
@@ -342,6 +352,7 @@ function movedMessage(fields: readonly unknown[]): MovedMessage {
     number,
   ];
   const attemptLog = attemptLogOf(fields[12]);
+  const rate = rateTagOf(fields[13] as [string, string | null] | undefined);
   const history = ((fields[11] ?? []) as [string, number, number, number][]).map(deadLetter);
   return {
     id,
@@ -357,7 +368,12 @@ function movedMessage(fields: readonly unknown[]): MovedMessage {
     length,
     history,
     attemptLog,
+    rate,
   };
+}
+
+function rateTagOf(row: readonly [string, string | null] | undefined): RateTag | null {
+  return row === undefined ? null : { limit: row[0], key: row[1] };
 }
 
 function failureOf([timeMs, cause, reason, entries]: readonly unknown[]): FailureRecord {

@@ -6,6 +6,7 @@ import { withClient } from './client.js';
 import { UsageError } from './failure.js';
 import { addSettings, JSON_OPTION, pairsOption } from './options.js';
 import { Output } from './output.js';
+import { pagesOf } from './pages.js';
 import { textTable } from './text-table.js';
 
 type Flags = Readonly<Record<string, unknown>>;
@@ -178,18 +179,4 @@ async function listBindings(exchange: string, flags: Flags): Promise<void> {
 function whenText({ key, headers, match }: BindingInfo): string {
   if (headers === null) return key === '' ? '-' : key;
   return `${match} of ${JSON.stringify(headers)}`;
-}
-
-/** Everything that a paged listing has; `placeOf` tells where the page behind an item begins. */
-async function* pagesOf<T, P>(
-  pageFrom: (after?: P) => Promise<readonly T[]>,
-  placeOf: (item: T) => P,
-): AsyncGenerator<T> {
-  let after: P | undefined;
-  do {
-    const page: readonly T[] = await pageFrom(after);
-    yield* page;
-    const last = page.at(-1);
-    after = page.length < LIMITS.pageMax || last === undefined ? undefined : placeOf(last);
-  } while (after !== undefined);
 }

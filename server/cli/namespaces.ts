@@ -1,5 +1,5 @@
 /** `lovage namespaces`: give namespaces bounds, list them, and delete one with everything in it. */
-import type { Client, NamespaceInfo } from '@lovage/client';
+import type { NamespaceInfo } from '@lovage/client';
 import {
   isName,
   LIMITS,
@@ -14,6 +14,7 @@ import { withClient } from './client.js';
 import { UsageError } from './failure.js';
 import { addSettings, integerOption, JSON_OPTION } from './options.js';
 import { Output } from './output.js';
+import { pagesOf } from './pages.js';
 import { textTable } from './text-table.js';
 
 type Flags = Readonly<Record<string, unknown>>;
@@ -38,7 +39,9 @@ export function addNamespaces(program: Command): void {
   }
   set.addOption(queueDefaultsOption());
   addSettings(set.option(...JSON_OPTION).action(setNamespace), 'client');
-  const list = namespaces.command('list').description('show the namespaces that are set or have queues or exchanges');
+  const list = namespaces
+    .command('list')
+    .description('show the namespaces that are set or have queues, exchanges or rate limits');
   addSettings(list.option(...JSON_OPTION).action(listNamespaces), 'client');
   const remove = namespaces
     .command('delete')
@@ -66,7 +69,8 @@ async function listNamespaces(flags: Flags): Promise<void> {
   const output = new Output(flags.json === true);
   const rows: (string | number)[][] = [];
   await withClient(flags, async (client) => {
-    for await (const info of allNamespaces(client)) {
+    const page = (after?: string) => client.namespaces.list({ after, limit: LIMITS.pageMax });
+    for await (const info of pagesOf(page, ({ name }) => name)) {
       if (output.isJson) await output.item(JSON.stringify(info));
       else rows.push(rowOf(info));
     }
@@ -81,15 +85,6 @@ async function deleteNamespace(name: string, flags: Flags): Promise<void> {
   const gone = await withClient(flags, (client) => client.namespaces.delete(name));
   const text = `Deleted namespace ${name} with ${gone.queues} queues and ${gone.messages} messages`;
   await new Output(flags.json === true).print({ namespace: name, ...gone }, text);
-}
-
-async function* allNamespaces(client: Client): AsyncGenerator<NamespaceInfo> {
-  let after: string | undefined;
-  do {
-    const page: readonly NamespaceInfo[] = await client.namespaces.list({ after, limit: LIMITS.pageMax });
-    yield* page;
-    after = page.length < LIMITS.pageMax ? undefined : page.at(-1)?.name;
-  } while (after !== undefined);
 }
 
 function rowOf({ name, settings, queues, messages, bytes }: NamespaceInfo): (string | number)[] {

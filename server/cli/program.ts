@@ -8,6 +8,7 @@ import { addMessages } from './messages.js';
 import { addNamespaces } from './namespaces.js';
 import { addPublish } from './publish.js';
 import { addQueues } from './queues.js';
+import { addRateLimits } from './rate-limits.js';
 import { addStart } from './start.js';
 import { addStatus } from './status.js';
 import { addTasks } from './tasks.js';
@@ -24,6 +25,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addTasks,
   addQueues,
   addExchanges,
+  addRateLimits,
   addMessages,
   addTokens,
   addNamespaces,

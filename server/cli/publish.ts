@@ -21,6 +21,8 @@ interface PublishFlags {
   readonly delayMs?: number;
   readonly expiresInMs?: number;
   readonly dedupKey?: string;
+  readonly rateLimit?: string;
+  readonly rateKey?: string;
   readonly header?: Record<string, string>;
   readonly contentType?: string;
   readonly durability?: 'disk' | 'memory';
@@ -46,6 +48,8 @@ export function addPublish(program: Command): void {
     .addOption(integerOption('--delay-ms <ms>', 'deliver not before so long', DELAY))
     .addOption(integerOption('--expires-in-ms <ms>', 'drop if not delivered in so long', { ...DELAY, min: 1 }))
     .option('--dedup-key <text>', 'publish once: the same key again within the window of the queue is a duplicate')
+    .option('--rate-limit <name>', 'deliver no faster than this rate limit says')
+    .option('--rate-key <text>', 'with --rate-limit: the rate is for the messages of this key alone')
     .addOption(pairsOption('--header <name=value>', 'a header; may be repeated'))
     .option('--content-type <type>', `what the body is (default ${CONTENT_TYPES.text} for UTF-8 text)`)
     .addOption(new Option('--durability <kind>', 'memory: gone after a restart').choices(['disk', 'memory']))
@@ -100,9 +104,13 @@ function checked(check: () => void): void {
   }
 }
 
-function checkLengths({ dedupKey, contentType }: PublishFlags): void {
+function checkLengths({ dedupKey, rateLimit, rateKey, contentType }: PublishFlags): void {
+  if (rateLimit !== undefined) checked(() => assertName(rateLimit, 'rate limit'));
+  if (rateKey !== undefined && rateLimit === undefined)
+    throw new UsageError('Cannot use --rate-key: there is no --rate-limit');
   const lengths = [
     ['--dedup-key', dedupKey, LIMITS.dedupKeyLengthMax],
+    ['--rate-key', rateKey, LIMITS.rateKeyLengthMax],
     ['--content-type', contentType, LIMITS.contentTypeLengthMax],
   ] as const;
   for (const [flag, text, max] of lengths) {
@@ -119,6 +127,8 @@ function optionsOf(flags: PublishFlags): PublishOptions {
     delayMs: flags.delayMs,
     expiresInMs: flags.expiresInMs,
     dedupKey: flags.dedupKey,
+    rateLimit: flags.rateLimit,
+    rateKey: flags.rateKey,
     headers: flags.header,
     contentType: flags.contentType,
     durability: flags.durability,

@@ -4,16 +4,24 @@
  * stands, as index + 1, 0 for items outside. The array may be shared, as long as an item is in one heap at a time.
  */
 export class IndexedHeap {
-  readonly #positions: Int32Array;
+  #positions: Int32Array;
   #items: Int32Array;
   #keys: Float64Array;
   #size = 0;
 
-  /** `positions` has a place for every item that will ever be added. */
+  /** `positions` has a place for every item that will ever be added, or is its own and grows with `reserve`. */
   constructor(positions: Int32Array, firstCapacity = 16) {
     this.#positions = positions;
     this.#items = new Int32Array(firstCapacity);
     this.#keys = new Float64Array(firstCapacity);
+  }
+
+  /** Makes room for items below `items`. */
+  reserve(items: number): void {
+    if (items <= this.#positions.length) return;
+    const positions = new Int32Array(Math.max(items, this.#positions.length * 2));
+    positions.set(this.#positions);
+    this.#positions = positions;
   }
 
   get size(): number {

@@ -14,6 +14,7 @@ import type {
   Note,
   PublishBatch,
   QueueSettings,
+  Rate,
   TokenFields,
 } from '@lovage/protocol';
 import type { BindingFacts } from './exchange.js';
@@ -61,7 +62,10 @@ export type Command =
   | ExchangeDeleteCommand
   | ExchangeListCommand
   | BindCommand
-  | BindingListCommand;
+  | BindingListCommand
+  | RateLimitSetCommand
+  | RateLimitDeleteCommand
+  | RateLimitListCommand;
 
 /** A connection has said HELLO. Goes on with the session of `resumeKey` if there is one, else starts a new one under `key`. */
 export interface OpenCommand {
@@ -319,4 +323,28 @@ export interface NamespaceDeleteCommand {
   readonly session: number;
   readonly request: number;
   readonly name: string;
+}
+
+/** `rate` null: no override any more. */
+export interface RateLimitSetCommand {
+  readonly type: 'rate-limit-declare' | 'rate-limit-override';
+  readonly session: number;
+  readonly request: number;
+  readonly name: string;
+  readonly rate: Rate | null;
+}
+
+export interface RateLimitDeleteCommand {
+  readonly type: 'rate-limit-delete';
+  readonly session: number;
+  readonly request: number;
+  readonly name: string;
+}
+
+export interface RateLimitListCommand {
+  readonly type: 'rate-limit-list';
+  readonly session: number;
+  readonly request: number;
+  readonly after: string | null;
+  readonly limit: number;
 }

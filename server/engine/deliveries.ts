@@ -183,6 +183,7 @@ export class Deliveries {
     const { leases } = this.#state;
     const tag = leases.tag[lease]!;
     const { session } = leases.consumer[lease]!;
+    if (this.#state.table.state[leases.slot[lease]!] === STATE.LEASED) this.#refund(leases.slot[lease]!);
     this.#places.leave(leases.slot[lease]!, queue);
     this.freeLease(session, lease, tag);
     session.revoke(tag);
@@ -258,6 +259,7 @@ export class Deliveries {
     }
     const queue = this.#state.queueOf(slot);
     const isStarted = table.state[slot] === STATE.STARTED;
+    if (!isStarted) this.#refund(slot);
     this.#places.leave(slot, queue);
     table.flags[slot]! |= FLAG.REDELIVERED;
     queue.totals.returned++;
@@ -279,6 +281,12 @@ export class Deliveries {
     return true;
   }
 
+  /** Its rate limit does not count a delivery that nobody has begun on. */
+  #refund(slot: number): void {
+    const { table, nowMs } = this.#state;
+    if ((table.flags[slot]! & FLAG.RATED) !== 0) table.buckets.refund(table.bucket[slot]!, nowMs, this.#places.touched);
+  }
+
   /** The next message that may go out, expired ones dropped on the way; -1 if there is none. */
   #next(queue: Queue, out: EffectSink): number {
     const { table, nowMs } = this.#state;
@@ -298,6 +306,7 @@ export class Deliveries {
     const { consumer } = attachment;
     const { session } = consumer;
     queue.ready.remove(slot);
+    if ((table.flags[slot]! & FLAG.RATED) !== 0) table.buckets.spend(table.bucket[slot]!, this.#state.nowMs);
     const tag = ++session.lastTag;
     const bytes = table.length[slot]!;
     const lease = leases.add(slot, tag, consumer, attachment.index, this.#state.nowMs, bytes);

@@ -22,6 +22,7 @@ import { addTotals, clearTotals, type QueueTotals } from './queue.js';
 import { QueueExpiry } from './queue-expiry.js';
 import { QueueRegistry } from './queue-registry.js';
 import { Queues } from './queues.js';
+import { RateLimits } from './rate-limits.js';
 import { Recall } from './recall.js';
 import type { CheckpointRecord, JournalRecord, MovedMessage } from './record.js';
 import { Restore } from './restore.js';
@@ -57,6 +58,8 @@ export class Engine {
   readonly #sessions: Sessions;
   readonly #access: Access;
   readonly #namespaces: Namespaces;
+  readonly #places: Places;
+  readonly #rateLimits: RateLimits;
   readonly #restore: Restore;
   readonly #handlers: Handlers;
   #pruneAtMs = 0;
@@ -65,6 +68,7 @@ export class Engine {
     this.state = new EngineState({ ...ENGINE_DEFAULTS, ...options });
     const { state } = this;
     const places = new Places(state);
+    this.#places = places;
     this.#expiry = new QueueExpiry(state);
     const registry = new QueueRegistry(state, this.#expiry);
     const transfers = new Transfers(state, places);
@@ -84,7 +88,8 @@ export class Engine {
     this.#publishing = new Publishing(state, { places, registry, deliveries, dedupExpiry: this.#dedupExpiry });
     this.#sessions = new Sessions(state, deliveries, single, this.#expiry);
     this.#access = new Access(state);
-    this.#namespaces = new Namespaces(state, this.#queues, exchanges);
+    this.#rateLimits = new RateLimits(state, places, deliveries);
+    this.#namespaces = new Namespaces(state, this.#queues, exchanges, this.#rateLimits);
     this.#messageActs = new MessageActs(state, {
       places,
       registry,
@@ -105,6 +110,7 @@ export class Engine {
       exchanges,
       messageActs: this.#messageActs,
       results: this.#results,
+      rateLimits: this.#rateLimits,
     });
     this.#handlers = this.#table();
   }
@@ -113,7 +119,8 @@ export class Engine {
   apply(command: Command, nowMs: number, out: EffectSink): void {
     this.#clock(nowMs);
     // What is due by now is done first, so that no command meets a message that has expired.
-    if (this.state.timers.next() <= this.state.nowMs) this.#fireTimers(out);
+    const { timers, table, nowMs: now } = this.state;
+    if (timers.next() <= now || table.buckets.next() <= now) this.#fireTimers(out);
     (this.#handlers[command.type] as (command: Command, out: EffectSink) => void)(command, out);
     this.state.watches.flush(out);
   }
@@ -128,6 +135,7 @@ export class Engine {
     this.#recall.look(out);
     this.#dedupExpiry.look();
     this.#results.look(out);
+    this.state.table.buckets.forget(this.state.nowMs);
     this.state.watches.sweep();
     this.state.watches.flush(out);
     if (this.state.nowMs >= this.#pruneAtMs) {
@@ -140,9 +148,10 @@ export class Engine {
   /** ms of the next thing that is due: now if a purge has slices left, Infinity if nothing waits. */
   nextDeadline(): number {
     if (this.isSweeping) return this.state.nowMs;
-    const { timers } = this.state;
+    const { timers, table } = this.state;
     return Math.min(
       timers.next(),
+      table.buckets.next(),
       this.#sessions.nextDeadline(),
       this.#recall.next(),
       this.#expiry.next(),
@@ -165,6 +174,7 @@ export class Engine {
     this.state.producers.prune(this.state.nowMs);
     this.#clock(nowMs);
     this.state.producers.awaitReturn(this.state.nowMs);
+    this.state.table.buckets.recovered(this.state.nowMs);
     this.#queues.recovered();
     for (const queue of this.state.queues) {
       if (queue === undefined) continue;
@@ -234,6 +244,7 @@ export class Engine {
       namespaces: [...state.queuesByName.spaces()].flatMap(({ namespace: name, settings }) =>
         settings === null ? [] : [{ type: 'namespace' as const, name, settings }],
       ),
+      rateLimits: [...this.#rateLimits.records()],
     };
   }
 
@@ -262,6 +273,7 @@ export class Engine {
       length: table.length[slot]!,
       history: table.historyOf(slot),
       attemptLog: table.attemptLogOf(slot),
+      rate: table.rateOf(slot),
     };
   }
 
@@ -326,7 +338,7 @@ export class Engine {
     if (nowMs > this.state.nowMs) this.state.nowMs = nowMs;
   }
 
-  /** Messages that are due, or have expired, up to so many. */
+  /** Messages that are due, or have expired, and rate limits that let some through again, up to so many of each. */
   #fireTimers(out: EffectSink): void {
     const { timers } = this.state;
     for (let fired = 0; fired < TIMERS_PER_TICK && timers.next() <= this.state.nowMs; fired++) {
@@ -334,6 +346,7 @@ export class Engine {
       if (timer % 2 === 0) this.#deliveries.due(timer / 2);
       else this.#deliveries.expire((timer - 1) / 2, out);
     }
+    this.state.table.buckets.open(TIMERS_PER_TICK, this.state.nowMs, this.#places.touched);
     this.#deliveries.flow(out);
   }
 
@@ -384,6 +397,10 @@ export class Engine {
       bind: (command, out) => exchanges.bind(command, out),
       unbind: (command, out) => exchanges.unbind(command, out),
       'binding-list': (command, out) => exchanges.bindings(command, out),
+      'rate-limit-declare': (command, out) => this.#rateLimits.set(command, out),
+      'rate-limit-override': (command, out) => this.#rateLimits.set(command, out),
+      'rate-limit-delete': (command, out) => this.#rateLimits.delete(command, out),
+      'rate-limit-list': (command, out) => this.#rateLimits.list(command, out),
     };
   }
 }

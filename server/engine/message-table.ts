@@ -1,6 +1,6 @@
 // hot path
 /**
- * Every message in one slot of columns, not an object each: 37 bytes, and 8 more for a due time or an expiry. The columns have their full
+ * Every message in one slot of columns, not an object each: 37 bytes, 8 more for a due time or an expiry, 4 for a rate limit. The columns have their full
  * length from the start; the system gives them memory page by page as slots are first used, so growing neither copies nor pauses.
  *
  *     slot   id  segment offset length  queue priority state flags attempts  next prev   due expiry
@@ -11,10 +11,11 @@
  * (LEASED, STARTED, SENDING, in `prev`), the next free slot (FREE, in `next`).
  */
 
-import { type AttemptLog, attemptLogBytes, type DeadLetter, NO_FAILURES } from '@lovage/protocol';
+import { type AttemptLog, attemptLogBytes, type DeadLetter, NO_FAILURES, type RateTag } from '@lovage/protocol';
 import { FrameStore } from '../collections/frame-store.js';
 import { SegmentUsage } from '../collections/segment-usage.js';
 import { SparseIndex } from '../collections/sparse-index.js';
+import { RateBuckets } from './rate-buckets.js';
 
 export const STATE = {
   FREE: 0,
@@ -42,6 +43,8 @@ export const FLAG = {
   HISTORY: 8,
   /** Attempts of it have failed. */
   FAILED: 16,
+  /** It is under a rate limit. */
+  RATED: 32,
 } as const;
 
 const NO_HISTORY: readonly DeadLetter[] = [];
@@ -63,6 +66,9 @@ export class MessageTable {
   readonly dueMs: Float64Array;
   /** ms, 0 for never. */
   readonly expiryMs: Float64Array;
+  /** Number in `buckets`, of those that have the flag RATED. */
+  readonly bucket: Int32Array;
+  readonly buckets = new RateBuckets();
   /** Live messages by segment of the journal. */
   readonly journalUsage = new SegmentUsage();
   /** Frames of the messages that are not in the journal; their `segment` is the frame's number here. */
@@ -91,6 +97,7 @@ export class MessageTable {
     this.prev = new Int32Array(capacity);
     this.dueMs = new Float64Array(capacity);
     this.expiryMs = new Float64Array(capacity);
+    this.bucket = new Int32Array(capacity);
   }
 
   /** Live messages. */
@@ -152,6 +159,7 @@ export class MessageTable {
     else this.journalUsage.remove(this.segment[slot]!, this.length[slot]!);
     if ((this.flags[slot]! & FLAG.HISTORY) !== 0) this.#histories.delete(slot);
     if ((this.flags[slot]! & FLAG.FAILED) !== 0) this.setAttemptLog(slot, NO_FAILURES);
+    this.clearRate(slot);
     this.state[slot] = STATE.FREE;
     if (this.dueMs[slot] !== 0) this.dueMs[slot] = 0;
     if (this.expiryMs[slot] !== 0) this.expiryMs[slot] = 0;
@@ -221,6 +229,24 @@ export class MessageTable {
       this.flags[slot]! &= ~FLAG.FAILED;
       this.#attemptLogs.delete(slot);
     }
+  }
+
+  /** The rate limit that a message is under, null for none. */
+  rateOf(slot: number): RateTag | null {
+    return (this.flags[slot]! & FLAG.RATED) === 0 ? null : this.buckets.tagOf(this.bucket[slot]!);
+  }
+
+  /** Puts a message that is in no list yet under a rate limit. */
+  setRate(slot: number, namespace: string, rate: RateTag, nowMs: number): void {
+    this.flags[slot]! |= FLAG.RATED;
+    this.bucket[slot] = this.buckets.take(namespace, rate, nowMs);
+  }
+
+  /** A message that is in no list is under no rate limit any more. */
+  clearRate(slot: number): void {
+    if ((this.flags[slot]! & FLAG.RATED) === 0) return;
+    this.flags[slot]! &= ~FLAG.RATED;
+    this.buckets.release(this.bucket[slot]!);
   }
 
   /** Calls `visit` with every live slot, in no particular order. */

@@ -5,17 +5,20 @@ import type { EffectSink } from './effects.js';
 import type { Exchanges } from './exchanges.js';
 import { Space } from './queue-directory.js';
 import type { Queues } from './queues.js';
+import type { RateLimits } from './rate-limits.js';
 import type { EngineState } from './state.js';
 
 export class Namespaces {
   readonly #state: EngineState;
   readonly #queues: Queues;
   readonly #exchanges: Exchanges;
+  readonly #rateLimits: RateLimits;
 
-  constructor(state: EngineState, queues: Queues, exchanges: Exchanges) {
+  constructor(state: EngineState, queues: Queues, exchanges: Exchanges, rateLimits: RateLimits) {
     this.#state = state;
     this.#queues = queues;
     this.#exchanges = exchanges;
+    this.#rateLimits = rateLimits;
   }
 
   /** What is there already stays, also beyond the bounds: they hold for what comes. */
@@ -33,11 +36,11 @@ export class Namespaces {
     out.reply(session, request, queuesByName.space(name)!.info());
   }
 
-  /** Namespaces that are set or have queues or exchanges, by name, from behind `after` on; `only` one of them, if it is not null. */
+  /** Namespaces that are set or have queues, exchanges or rate limits, by name, from behind `after` on; `only` one of them, if it is not null. */
   list({ session, request, only, after, limit }: NamespaceListCommand, out: EffectSink): void {
     const { queuesByName, exchanges } = this.#state;
     const spaces = new Map([...queuesByName.spaces()].map((space) => [space.namespace, space]));
-    for (const { namespace } of exchanges.values())
+    for (const { namespace } of [...exchanges.values(), ...this.#rateLimits.records()])
       if (!spaces.has(namespace)) spaces.set(namespace, new Space(namespace));
     const found = [...spaces.values()]
       .filter(({ namespace }) => (only === null || namespace === only) && (after === null || namespace > after))
@@ -46,11 +49,11 @@ export class Namespaces {
     out.reply(session, request, { namespaces: page, next: found.length > limit ? page.at(-1)!.name : null });
   }
 
-  /** Its queues, its exchanges, its settings and the tokens that are for it alone go, in one record. */
+  /** Its queues, its exchanges, its rate limits, its settings and the tokens that are for it alone go, in one record. */
   delete({ session, request, name }: NamespaceDeleteCommand, out: EffectSink): void {
     const space = this.#state.queuesByName.space(name);
-    if (space === undefined && !this.#exchanges.hasAny(name)) {
-      const message = `Cannot delete namespace "${name}": it has no queues and no exchanges and was never set`;
+    if (space === undefined && !this.#exchanges.hasAny(name) && !this.#rateLimits.hasAny(name)) {
+      const message = `Cannot delete namespace "${name}": it has no queues, exchanges or rate limits and was never set`;
       return out.fail(session, request, 'NAMESPACE_NOT_FOUND', message, { namespace: name });
     }
     const { queues = 0, messages = 0 } = space ?? {};
@@ -59,6 +62,7 @@ export class Namespaces {
     this.#state.queuesByName.configure(name, null);
     this.#queues.deleteAll(name, out);
     this.#exchanges.removeAll(name);
+    this.#rateLimits.removeAll(name);
     out.reply(session, request, { queues, messages });
   }
 
@@ -69,6 +73,7 @@ export class Namespaces {
     for (const queue of [...this.#state.queuesByName.values()])
       if (queue.namespace === name) this.#queues.remove(queue.index, out);
     this.#exchanges.removeAll(name);
+    this.#rateLimits.removeAll(name);
   }
 
   #removeTokens(namespace: string): string[] {

@@ -1,6 +1,6 @@
 // hot path
 /** PUBLISH: which of its messages are taken, their ids, and their way into the queues. */
-import { type ErrorCode, PUBLISH_FLAGS, type PublishBatch } from '@lovage/protocol';
+import { type ErrorCode, PUBLISH_FLAGS, type PublishBatch, type RateTag } from '@lovage/protocol';
 import type { PublishCommand, Refusal, RefusedPublish } from './command.js';
 import type { DedupExpiry } from './dedup-expiry.js';
 import type { Deliveries } from './deliveries.js';
@@ -136,6 +136,7 @@ export class Publishing {
       priority < 0 ? settings.defaultPriority : priority,
       isMemory ? FLAG.MEMORY : 0,
     );
+    if (batch.rates.size > 0) this.#rate(slot, batch.rates.get(i), queue.namespace);
     queue.bytes += length;
     queue.totals.published++;
     const lifeMs = batch.expiresInMs[i] || settings.messageTtlMs;
@@ -147,6 +148,10 @@ export class Publishing {
     if (delayMs > 0) this.#places.delay(slot, queue, timeMs + delayMs);
     else queue.ready.add(slot);
     if (batch.dedupKeys.size > 0) this.#rememberKey(queue, batch, i, id, timeMs, isMemory);
+  }
+
+  #rate(slot: number, rate: RateTag | undefined, namespace: string): void {
+    if (rate !== undefined) this.#state.table.setRate(slot, namespace, rate, this.#state.nowMs);
   }
 
   /** Tells the producer's memory which sequence numbers the record took; a duplicate by key is not among them, its key will tell again. */
@@ -274,6 +279,7 @@ export class Publishing {
       if (this.refusal !== null) return this.refusal;
     } else if (this.refusal === 'FLOW_BLOCKED') return this.refusal;
     else if (table.memoryFrames.bytes + batch.bytes.length > options.memoryBytesMax) return 'TOO_MANY_MESSAGES';
+    if (!table.buckets.fit(namespace, batch)) return 'TOO_MANY_RATE_LIMITS';
     // Of a frame that names exchanges the copies are counted when they are known.
     if (batch.exchanges.length > 0) return null;
     if (table.size + batch.count > table.capacity) return 'TOO_MANY_MESSAGES';

@@ -5,8 +5,8 @@ import { type DedupUsage, DedupWindow } from './dedup-window.js';
 import type { Binding } from './exchange.js';
 import type { MessageTable } from './message-table.js';
 import { Space } from './queue-directory.js';
-import { ReadyIndex } from './ready-index.js';
 import { Rotation } from './rotation.js';
+import { Waiting } from './waiting.js';
 
 export type QueueTotals = { -readonly [K in keyof QueueInfo['totals']]: number };
 
@@ -60,7 +60,7 @@ export class Queue {
   settings: QueueSettings;
   /** 1, and one more with each change of the settings. */
   version = 1;
-  readonly ready: ReadyIndex;
+  readonly ready: Waiting;
   readonly rotation = new Rotation();
   readonly dedup: DedupWindow;
   /** Every attachment, marked or not. */
@@ -109,7 +109,7 @@ export class Queue {
     this.name = name;
     this.isResults = name === RESULTS_QUEUE;
     this.settings = settings;
-    this.ready = new ReadyIndex(table);
+    this.ready = new Waiting(table, this);
     this.dedup = new DedupWindow(settings.dedupWindowMs, settings.dedupKeysMax, dedupUsage);
     this.#derive();
   }
@@ -167,6 +167,7 @@ export class Queue {
       settings: { ...this.settings },
       version: this.version,
       ready: this.ready.size,
+      limited: this.ready.limited,
       delayed: this.delayed,
       leased: this.leased,
       started: this.started,

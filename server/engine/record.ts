@@ -14,6 +14,8 @@ import {
   type NamespaceSettings,
   type PublishBatch,
   type QueueSettings,
+  type Rate,
+  type RateTag,
 } from '@lovage/protocol';
 import type { Token } from './access.js';
 import type { BindingFacts } from './exchange.js';
@@ -42,6 +44,7 @@ export type JournalRecord =
   | TokenRevokeRecord
   | NamespaceRecord
   | NamespaceDeleteRecord
+  | RateLimitRecord
   | CheckpointRecord;
 
 /** A PUBLISH as it came. Message i has the id `baseId + i`, or, with `routes`, as many ids as copies, from that of the message before on. */
@@ -216,6 +219,8 @@ export interface MovedMessage {
   /** The queues that have given it up, oldest first. */
   readonly history: readonly DeadLetter[];
   readonly attemptLog: AttemptLog;
+  /** The rate limit that it is under, null for none. */
+  readonly rate: RateTag | null;
 }
 
 export interface MoveRecord {
@@ -250,6 +255,15 @@ export interface NamespaceDeleteRecord {
   readonly name: string;
 }
 
+/** What a rate limit says from now on; without rates it is gone. */
+export interface RateLimitRecord {
+  readonly type: 'rate-limit';
+  readonly namespace: string;
+  readonly name: string;
+  readonly declared: Rate | null;
+  readonly override: Rate | null;
+}
+
 /** Everything that is not a message: the first record of every segment, so that the segments before it can go. */
 export interface CheckpointRecord {
   readonly type: 'checkpoint';
@@ -264,6 +278,7 @@ export interface CheckpointRecord {
   readonly tokens: readonly Token[];
   /** Those that are set. */
   readonly namespaces: readonly NamespaceRecord[];
+  readonly rateLimits: readonly RateLimitRecord[];
 }
 
 export interface CheckpointQueue {

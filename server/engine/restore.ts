@@ -13,6 +13,7 @@ import type { Publishing } from './publishing.js';
 import type { Queue } from './queue.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { Queues } from './queues.js';
+import type { RateLimits } from './rate-limits.js';
 import type {
   CheckpointRecord,
   CompleteRecord,
@@ -60,6 +61,7 @@ export interface RestoreParts {
   readonly exchanges: Exchanges;
   readonly messageActs: MessageActs;
   readonly results: Results;
+  readonly rateLimits: RateLimits;
 }
 
 export class Restore {
@@ -74,6 +76,7 @@ export class Restore {
   readonly #deliveries: Deliveries;
   readonly #messageActs: MessageActs;
   readonly #results: Results;
+  readonly #rateLimits: RateLimits;
   readonly #targets: (Queue | null)[] = [];
   readonly #exchanges: Exchanges;
   #isStarted = false;
@@ -91,6 +94,7 @@ export class Restore {
     this.#exchanges = parts.exchanges;
     this.#messageActs = parts.messageActs;
     this.#results = parts.results;
+    this.#rateLimits = parts.rateLimits;
   }
 
   apply(record: JournalRecord): void {
@@ -169,6 +173,9 @@ export class Restore {
         break;
       case 'unbind':
         this.#exchanges.removeBinding(record.namespace, record);
+        break;
+      case 'rate-limit':
+        this.#rateLimits.put(record.namespace, record.name, record.declared, record.override);
         break;
       default:
         record satisfies never;
@@ -320,6 +327,7 @@ export class Restore {
     table.attempts[slot] = message.attempts;
     table.setHistory(slot, message.history);
     table.setAttemptLog(slot, message.attemptLog);
+    if (message.rate !== null) table.setRate(slot, queue.namespace, message.rate, this.#state.nowMs);
     if (message.expiryMs !== 0) {
       table.expiryMs[slot] = message.expiryMs;
       timers.setExpiry(slot, message.expiryMs);
@@ -392,6 +400,8 @@ export class Restore {
     for (const session of record.sessions) this.#session(session);
     for (const { name, settings } of record.namespaces) this.#state.queuesByName.configure(name, settings);
     for (const token of record.tokens) this.#state.tokens.add(token);
+    for (const { namespace, name, declared, override } of record.rateLimits)
+      this.#rateLimits.put(namespace, name, declared, override);
   }
 
   #clock(timeMs: number): void {

@@ -284,6 +284,7 @@ export class Results {
     table.flags[slot]! |= FLAG.TRANSFERRED;
     table.setHistory(slot, []);
     table.setAttemptLog(slot, NO_FAILURES);
+    table.clearRate(slot);
     if (table.expiryMs[slot] !== 0) timers.clearExpiry(slot);
     const expiryMs = this.#expiryMs(to, batch.ttlMs[i]!);
     table.expiryMs[slot] = expiryMs;

@@ -26,6 +26,7 @@ import { createMetrics } from './metrics.js';
 import { addNamespaceRoutes } from './namespace-routes.js';
 import { Office } from './office.js';
 import { addQueueRoutes } from './queue-routes.js';
+import { addRateLimitRoutes } from './rate-limit-routes.js';
 import { addTokenRoutes } from './token-routes.js';
 
 export interface HttpOptions {
@@ -91,6 +92,7 @@ export function createHttp({ view, authority, desk, onAudit, allowedHosts, tls, 
   addQueueRoutes(fastify, office);
   addMessageRoutes(fastify, office);
   addExchangeRoutes(fastify, office);
+  addRateLimitRoutes(fastify, office);
   addTokenRoutes(fastify, office);
   addNamespaceRoutes(fastify, office);
   const metrics = createMetrics(view);

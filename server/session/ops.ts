@@ -44,6 +44,7 @@ import {
 } from './message-ops.js';
 import { namespaceDelete, namespaceList, namespaceSet } from './namespace-ops.js';
 import { refusedPublish } from './publish-guard.js';
+import { rateLimitDeclare, rateLimitDelete, rateLimitList, rateLimitOverride } from './rate-limit-ops.js';
 import { assertAllowed } from './rights.js';
 import type { Session } from './session.js';
 import { tokenCreate, tokenList, tokenRevoke } from './token-ops.js';
@@ -201,6 +202,10 @@ const OPS: Readonly<Record<ClientOp, FrameHandler | Request>> = {
   WORKER_LIST: request(workerList),
   WORKER_CONTROL: request(workerControl),
   WORKER_ANSWER: request(workerAnswer),
+  RATE_LIMIT_DECLARE: request(rateLimitDeclare),
+  RATE_LIMIT_OVERRIDE: request(rateLimitOverride),
+  RATE_LIMIT_DELETE: request(rateLimitDelete),
+  RATE_LIMIT_LIST: request(rateLimitList),
 };
 
 const BY_NUMBER: readonly (FrameHandler | undefined)[] = byNumber();

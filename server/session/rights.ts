@@ -95,6 +95,15 @@ export const NEEDS: Readonly<Record<ClientOp, NeedRow | null>> = {
   // The queues that the worker serves are looked at one by one.
   WORKER_CONTROL: { need: 'configure', target: ([worker]) => worker },
   WORKER_ANSWER: null,
+  // Whoever declares a limit as it is changes nothing.
+  RATE_LIMIT_DECLARE: {
+    need: 'configure',
+    names: first,
+    unless: (session, [name, rate]) => session.hasRateLimit(name, rate),
+  },
+  RATE_LIMIT_OVERRIDE: { need: 'configure', names: first },
+  RATE_LIMIT_DELETE: { need: 'configure', names: first },
+  RATE_LIMIT_LIST: { need: 'view' },
 };
 
 /**

@@ -13,8 +13,10 @@ import {
   ERRORS,
   type ErrorCode,
   encodeFrame,
+  isSameRate,
   LIMITS,
   LovageError,
+  parseRate,
   readOp,
   SERVER_OPS,
   type Welcome,
@@ -129,6 +131,13 @@ export class Session implements Member, FlowWatcher {
   /** Whether its namespace has a queue of this name. */
   hasQueue(name: unknown): boolean {
     return typeof name === 'string' && this.#context.broker.queueExists(this.#namespace, name);
+  }
+
+  /** Whether its namespace has a rate limit of this name that is declared with this rate. */
+  hasRateLimit(name: unknown, rate: unknown): boolean {
+    if (typeof name !== 'string') return false;
+    const declared = this.#context.broker.declaredRate(this.#namespace, name);
+    return declared !== null && isSameRate(declared, parseRate(rate));
   }
 
   get context(): SessionContext {

@@ -49,6 +49,14 @@ const NAMESPACE = {
   settings: parseNamespaceSettings({ queuesMax: 5, bytesMax: 2 ** 40, queueDefaults: { messageTtlMs: 60_000 } }),
 } as const;
 
+const RATE_LIMIT = {
+  type: 'rate-limit',
+  namespace: 'team',
+  name: 'sms',
+  declared: { count: 100, perMs: 1_000, burst: 1 },
+  override: { count: 1, perMs: 2_592_000_000, burst: 1_000_000 },
+} as const;
+
 const CHECKPOINT: CheckpointRecord = {
   type: 'checkpoint',
   timeMs: 1_795_440_650_333,
@@ -89,6 +97,7 @@ const CHECKPOINT: CheckpointRecord = {
   ],
   tokens: [TOKEN, { ...TOKEN, id: 'x', namespace: null, expiresAt: null }],
   namespaces: [NAMESPACE],
+  rateLimits: [RATE_LIMIT],
 };
 
 const RECORDS: readonly Bodiless[] = [
@@ -120,6 +129,7 @@ const RECORDS: readonly Bodiless[] = [
   { type: 'bind', ...CHECKPOINT.bindings[0]! },
   { type: 'unbind', ...CHECKPOINT.bindings[1]! },
   NAMESPACE,
+  RATE_LIMIT,
   { type: 'namespace-delete', name: 'team' },
   { type: 'message-priority', entries: [17, 0, 2 ** 40, 255] },
   {
@@ -181,6 +191,7 @@ const MOVE: MoveRecord = {
         { queue: 'sms/eu.1', reason: 'attempts', timeMs: 1_795_440_650_334, count: 1 },
       ],
       attemptLog: { crashes: 0, failures: [] },
+      rate: { limit: 'sms', key: '+43' },
     },
     {
       id: 6,
@@ -199,6 +210,7 @@ const MOVE: MoveRecord = {
         crashes: 1,
         failures: [{ attempt: 2, cause: 'crashed', timeMs: 1_700_000_000_000, reason: 'exit code 3' }],
       },
+      rate: null,
     },
   ],
   body: Buffer.from('abcde'),
@@ -311,7 +323,9 @@ describe('record codec', () => {
   test('reads messages that were moved by a version without dead letters', () => {
     const fields = [5, 0, 9, 2, 0, 99, 3, 7, 1, 0, 3];
     const record = { ...replayedPublish(), type: RECORD_TYPES.move, head: encodeValue([fields]), body: MOVE.body };
-    expect((new RecordReader().read(record) as MoveRecord).messages).toEqual([{ ...MOVE.messages[0], history: [] }]);
+    expect((new RecordReader().read(record) as MoveRecord).messages).toEqual([
+      { ...MOVE.messages[0], history: [], rate: null },
+    ]);
   });
 
   test('reads back a checkpoint of more keys than one value may hold', () => {

@@ -21,6 +21,7 @@ export function compareLive(model: ReferenceModel, engine: Engine): void {
   compareQueues(model, engine);
   compareSessions(model, engine);
   compareExchanges(model, engine);
+  compareRateLimits(model, engine);
   assert.equal(engine.state.nextId, model.nextId, 'next id');
   assert.equal(engine.state.nextSession, model.nextSession, 'next session');
 }
@@ -44,6 +45,7 @@ function compareMessages(model: ReferenceModel, { state }: Engine): void {
         isMemory: table.isMemory(slot),
         history: table.historyOf(slot),
         attemptLog: table.attemptLogOf(slot),
+        rate: table.rateOf(slot),
         tag: lease < 0 ? 0 : leases.tag[lease],
         session: lease < 0 ? 0 : leases.consumer[lease]!.session.number,
       },
@@ -58,6 +60,7 @@ function compareMessages(model: ReferenceModel, { state }: Engine): void {
         isMemory: message.isMemory,
         history: message.history,
         attemptLog: message.attemptLog,
+        rate: message.rate,
         tag: message.lease?.tag ?? 0,
         session: message.lease?.session.number ?? 0,
       },
@@ -84,6 +87,15 @@ function compareTokens(model: ReferenceModel, { state }: Engine): void {
   const settings = [...state.queuesByName.spaces()].filter((space) => space.settings !== null);
   assert.deepEqual(new Map(settings.map((space) => [space.namespace, space.settings])), model.namespaces, 'namespaces');
   for (const token of model.tokens.values()) assert.equal(state.tokens.find(token.hash)?.id, token.id);
+}
+
+function compareRateLimits(model: ReferenceModel, { state }: Engine): void {
+  const found = [...state.table.buckets.limits].filter(([, limit]) => limit.isSet);
+  const expected = [...model.rateLimits].filter(([, limit]) => (limit.override ?? limit.declared) !== null);
+  const rates = (all: readonly [string, { declared: unknown; override: unknown }][]): Map<string, unknown> =>
+    new Map(all.map(([at, { declared, override }]) => [at, { declared, override }]));
+  assert.deepEqual(rates(found), rates(expected), 'rate limits');
+  assert.equal(state.table.buckets.limitsSet, found.length);
 }
 
 function compareExchanges({ exchanges: model }: ReferenceModel, engine: Engine): void {
@@ -162,6 +174,7 @@ export function compareReplayed(model: ReferenceModel, live: Engine, replayed: E
   );
   for (const [name, producer] of model.producers) compareProducer(name, producer, replayed);
   compareTokens(model, replayed);
+  compareRateLimits(model, replayed);
 }
 
 function compareDurable(message: ModelMessage, live: Engine, replayed: Engine): void {
@@ -183,6 +196,7 @@ function compareDurable(message: ModelMessage, live: Engine, replayed: Engine): 
       queue: table.queue[slot],
       history: table.historyOf(slot),
       attemptLog: table.attemptLogOf(slot),
+      rate: table.rateOf(slot),
       tag: lease < 0 ? 0 : leases.tag[lease],
       consumer: lease < 0 ? 0 : leases.consumer[lease]!.id,
       session: lease < 0 ? 0 : leases.consumer[lease]!.session.number,
@@ -198,6 +212,7 @@ function compareDurable(message: ModelMessage, live: Engine, replayed: Engine): 
       queue: live.state.table.queue[liveSlot],
       history: message.history,
       attemptLog: message.attemptLog,
+      rate: message.rate,
       tag: isStarted ? message.lease!.tag : 0,
       consumer: isStarted ? message.lease!.consumer.id : 0,
       session: isStarted ? message.lease!.session.number : 0,

@@ -2,11 +2,12 @@
  * What of an engine's state has to outlive the broker, as plain values in a fixed order, so that two engines can be compared: one that lives, and
  * one that was made from its records (promise P10).
  */
-import type { AttemptLog, DeadLetter, NamespaceSettings, QueueSettings } from '@lovage/protocol';
+import type { AttemptLog, DeadLetter, NamespaceSettings, QueueSettings, RateTag } from '@lovage/protocol';
 import type { Token } from '../../server/engine/access.js';
 import type { Engine } from '../../server/engine/engine.js';
 import { factsOf } from '../../server/engine/exchange.js';
 import { STATE } from '../../server/engine/message-table.js';
+import type { RateLimitRecord } from '../../server/engine/record.js';
 
 export interface DurableMessage {
   readonly id: number;
@@ -21,6 +22,7 @@ export interface DurableMessage {
   readonly length: number;
   readonly history: readonly DeadLetter[];
   readonly attemptLog: AttemptLog;
+  readonly rate: RateTag | null;
   /** Session, consumer and tag of the handler that has begun. */
   readonly started: readonly number[] | null;
 }
@@ -52,9 +54,13 @@ export interface DurableState {
   readonly tokens: readonly Token[];
   /** By name; the bytes of messages in memory only are left out. */
   readonly namespaces: readonly { readonly name: string; readonly settings: NamespaceSettings | null }[];
+  /** By namespace and name. */
+  readonly rateLimits: readonly RateLimitRecord[];
 }
 
-export function durableState({ state }: Engine, nowMs = state.nowMs): DurableState {
+export function durableState(engine: Engine, nowMs = engine.state.nowMs): DurableState {
+  const { state } = engine;
+  const checkpoint = engine.checkpoint();
   const messages = durableMessages(state, nowMs);
   const queues = [...state.queuesByName.values()].map((queue): DurableQueue => {
     const own = messages.filter((message) => message.queue === queue.index);
@@ -82,6 +88,7 @@ export function durableState({ state }: Engine, nowMs = state.nowMs): DurableSta
     namespaces: [...state.queuesByName.spaces()]
       .map(({ namespace: name, settings }) => ({ name, settings }))
       .sort((a, b) => (a.name < b.name ? -1 : 1)),
+    rateLimits: [...checkpoint.rateLimits].sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)),
   };
 }
 
@@ -120,6 +127,7 @@ function durableMessages(state: Engine['state'], nowMs: number): DurableMessage[
       length: table.length[slot]!,
       history: table.historyOf(slot),
       attemptLog: table.attemptLogOf(slot),
+      rate: table.rateOf(slot),
       started: consumer === null ? null : [consumer.session.number, consumer.id, leases.tag[lease]!],
     });
   });

@@ -21,6 +21,9 @@ export interface MessageIntent {
   readonly exchange?: number | undefined;
   readonly routingKey?: number | undefined;
   readonly headers?: number | undefined;
+  /** Rate limit, -1 for none, and its key. */
+  readonly rate?: number;
+  readonly rateKey?: number;
 }
 
 /** What a binding says, by indexes; `to` counts queues first. */
@@ -153,6 +156,14 @@ export type Intent =
       readonly dryRun: boolean;
       readonly headers?: number;
     }
+  | {
+      readonly type: 'rateLimit';
+      readonly session: number;
+      readonly limit: number;
+      readonly what: 'declare' | 'override' | 'delete' | 'list';
+      /** -1 for none. */
+      readonly rate: number;
+    }
   | { readonly type: 'namespaces' | 'deleteNamespace'; readonly session: number; readonly inOther: boolean }
   | { readonly type: 'advance' | 'late'; readonly ms: number }
   | { readonly type: 'full'; readonly isFull: boolean; readonly isBlocked?: boolean }
@@ -183,6 +194,8 @@ const message = fc.record({
   exchange: fc.constantFrom(undefined, undefined, undefined, undefined, 0, 1, 2, 3, 4),
   routingKey: fc.nat(ROUTING_KEYS - 1),
   headers: fc.nat(HEADERS.length - 1),
+  rate: fc.constantFrom(-1, -1, -1, 0, 0, 1),
+  rateKey: fc.nat(2),
 });
 
 const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
@@ -359,6 +372,16 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       messagesMax: fc.constantFrom(null, null, 4, 15),
       bytesMax: fc.constantFrom(null, null, null, 400),
       defaults: fc.nat(3),
+    }),
+  ],
+  [
+    5,
+    fc.record({
+      type: fc.constant('rateLimit' as const),
+      session,
+      limit: fc.nat(1),
+      what: fc.constantFrom('declare', 'declare', 'override', 'override', 'delete', 'list'),
+      rate: fc.integer({ min: -1, max: 4 }),
     }),
   ],
   [1, fc.record({ type: fc.constantFrom('namespaces'), session, inOther: fc.boolean() })],

@@ -7,6 +7,7 @@
  *     from 2nd             ─────────────►                 had written the last of these records
  */
 import assert from 'node:assert/strict';
+import type { RateTag } from '@lovage/protocol';
 import { RecordReader } from '../../server/broker/record-codec.js';
 import { Engine } from '../../server/engine/engine.js';
 import type { JournalRecord } from '../../server/engine/record.js';
@@ -25,6 +26,7 @@ const REPEATABLE: ReadonlySet<JournalRecord['type']> = new Set([
   'session-end',
   'queue-delete',
   'queue-settings',
+  'rate-limit',
   'queue-pause',
   'ids',
   'move',
@@ -171,10 +173,11 @@ export class PrefixChecker {
     engine.recovered(nowMs);
     engine.tick(nowMs, sink);
     const wanted = messages.filter(
-      ({ queue, started, dueMs, expiryMs }) =>
+      ({ queue, started, dueMs, expiryMs, rate }) =>
         started === null &&
         dueMs === 0 &&
         (expiryMs === 0 || expiryMs > nowMs) &&
+        !isHeldBack(engine, queue, rate) &&
         !engine.state.queues[queue]!.isPaused &&
         !engine.state.queues[queue]!.isResults,
     );
@@ -199,6 +202,12 @@ export class PrefixChecker {
   #payload(id: number): Uint8Array {
     return this.#world.model.messages.get(id)!.payload;
   }
+}
+
+/** After a restart each key of a rate limit begins with nothing. */
+function isHeldBack({ state }: Engine, queue: number, rate: RateTag | null): boolean {
+  if (rate === null) return false;
+  return state.table.buckets.limits.get(`${state.queues[queue]!.namespace} ${rate.limit}`)?.rate != null;
 }
 
 /** What has expired while a consumer had it goes to another queue when the engine goes on. */

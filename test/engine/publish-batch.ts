@@ -1,5 +1,13 @@
 /** PUBLISH frames for the engine: written and scanned by the real codec. */
-import { decodeValue, encodeValue, FrameReader, FrameWriter, PublishBatch, PublishFrameWriter } from '@lovage/protocol';
+import {
+  decodeValue,
+  encodeValue,
+  FrameReader,
+  FrameWriter,
+  PublishBatch,
+  PublishFrameWriter,
+  type RateTag,
+} from '@lovage/protocol';
 
 export interface TestMessage {
   /** Name of a queue; the routing key when `exchange` is given. */
@@ -12,6 +20,7 @@ export interface TestMessage {
   readonly expiresInMs?: number;
   readonly dedupKey?: string | null;
   readonly body?: string;
+  readonly rate?: RateTag | null;
 }
 
 export interface TestFrame {
@@ -35,6 +44,7 @@ export function publishBatch(frame: TestFrame): PublishBatch {
       contentType: null,
       headers: message.headers === undefined ? null : encodeValue(message.headers),
       body: message.body ?? '',
+      rate: message.rate ?? null,
     });
   }
   const bytes = writer.finish(frame.confirmedSeq ?? 0);

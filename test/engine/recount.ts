@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { Engine } from '../../server/engine/engine.js';
 import { Exchange } from '../../server/engine/exchange.js';
-import { STATE } from '../../server/engine/message-table.js';
+import { FLAG, STATE } from '../../server/engine/message-table.js';
 import type { Queue } from '../../server/engine/queue.js';
 
 const WAITING = new Set<number>([STATE.READY, STATE.RETURNED]);
@@ -15,6 +15,8 @@ export function recount(engine: Engine): void {
   for (const queue of state.queues)
     if (queue !== undefined) seen.set(queue, { ready: 0, delayed: 0, leased: 0, started: 0, bytes: 0 });
   const segments = new Map<number, { count: number; bytes: number }>();
+  const buckets = new Map<number, number>();
+  const limited = new Map<Queue, number>();
   let timers = 0;
   let size = 0;
   const { table, leases } = state;
@@ -27,6 +29,13 @@ export function recount(engine: Engine): void {
       usage.count++;
       usage.bytes += table.length[slot]!;
       segments.set(table.segment[slot]!, usage);
+    }
+    if ((table.flags[slot]! & FLAG.RATED) !== 0) {
+      const bucket = table.bucket[slot]!;
+      buckets.set(bucket, (buckets.get(bucket) ?? 0) + 1);
+      const queue = state.queueOf(slot);
+      const isHeldBack = WAITING.has(table.state[slot]!) && !table.buckets.at(bucket).isOpen;
+      if (isHeldBack) limited.set(queue, (limited.get(queue) ?? 0) + 1);
     }
     if (HELD.has(table.state[slot]!))
       assert.equal(leases.slot[table.prev[slot]!], slot, 'a held message has its lease');
@@ -44,6 +53,14 @@ export function recount(engine: Engine): void {
     const { delayed, leased, started, bytes } = queue;
     assert.deepEqual({ ready: queue.ready.size, delayed, leased, started, bytes }, counts, `counts of "${queue.name}"`);
   }
+  for (const queue of seen.keys())
+    assert.equal(
+      queue.ready.limited,
+      limited.get(queue) ?? 0,
+      `messages of "${queue.name}" that a rate limit holds back`,
+    );
+  assert.equal(table.buckets.inUse, buckets.size, 'buckets that messages bear');
+  for (const [bucket, count] of buckets) assert.equal(table.buckets.at(bucket).messages, count);
   for (const [segment, { count, bytes }] of segments) {
     assert.equal(table.journalUsage.countOf(segment), count, `live messages in segment ${segment}`);
     assert.equal(table.journalUsage.bytesOf(segment), bytes, `live bytes in segment ${segment}`);

@@ -18,6 +18,7 @@ import { ModelMessages } from './model/messages.js';
 import { isFullOfQueues, ModelNamespaces } from './model/namespaces.js';
 import { ModelPublishing } from './model/publishing.js';
 import { ModelQueues } from './model/queues.js';
+import { ModelRateLimits } from './model/rates.js';
 import { ModelResults } from './model/results.js';
 import { ModelSessions } from './model/sessions.js';
 import { ModelSettling } from './model/settling.js';
@@ -39,6 +40,7 @@ export class ReferenceModel extends ModelState {
   readonly #exchanges = new ModelExchanges(this);
   readonly #tokens = new ModelTokens(this);
   readonly #namespaces = new ModelNamespaces(this, this.#queues);
+  readonly #rateLimits = new ModelRateLimits(this, this.rates, this.#flow);
   readonly #handlers: Handlers;
 
   constructor(options: EngineOptions) {
@@ -83,6 +85,7 @@ export class ReferenceModel extends ModelState {
       else this.sessions.delete(session.number);
     }
     for (const queue of this.queues.values()) this.#restart(queue, engine);
+    this.rates.crash();
     for (const { totals } of this.exchanges.exchanges) Object.assign(totals, { published: 0, unrouted: 0 });
     for (const producer of this.producers.values())
       for (const [seq, taken] of [...producer.taken]) if (taken.isMemory) producer.taken.delete(seq);
@@ -104,7 +107,10 @@ export class ReferenceModel extends ModelState {
   /** ms of the earliest thing that must happen, Infinity if nothing waits. */
   nextDeadline(): number {
     let nextMs = this.sweeps.length > 0 ? this.nowMs : Number.POSITIVE_INFINITY;
-    for (const { state, dueMs, expiryMs } of this.messages.values()) {
+    for (const message of this.messages.values()) {
+      const { state, dueMs, expiryMs } = message;
+      const opensAt = this.rates.opensAt(message) ?? Number.POSITIVE_INFINITY;
+      if (state === 'waiting' && opensAt > this.nowMs) nextMs = Math.min(nextMs, opensAt);
       if (state === 'delayed') nextMs = Math.min(nextMs, dueMs);
       if ((state === 'waiting' || state === 'delayed') && expiryMs !== 0) nextMs = Math.min(nextMs, expiryMs);
     }
@@ -210,6 +216,10 @@ export class ReferenceModel extends ModelState {
       'namespace-set': (command) => this.#namespaces.set(command),
       'namespace-list': (command) => this.#namespaces.list(command),
       'namespace-delete': (command) => this.#namespaces.delete(command),
+      'rate-limit-declare': (command) => this.#rateLimits.set(command),
+      'rate-limit-override': (command) => this.#rateLimits.set(command),
+      'rate-limit-delete': (command) => this.#rateLimits.delete(command),
+      'rate-limit-list': (command) => this.#rateLimits.list(command),
     };
   }
 }

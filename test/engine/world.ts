@@ -11,6 +11,7 @@ import {
   parseNamespaceSettings,
   parseTokenOptions,
   type QueueSettings,
+  type Rate,
 } from '@lovage/protocol';
 import { RecordReader } from '../../server/broker/record-codec.js';
 import type { Command, MessageAct } from '../../server/engine/command.js';
@@ -77,6 +78,15 @@ const QUEUE_DEFAULTS: readonly Partial<QueueSettings>[] = [
   {},
   { attemptsMax: 1, deadLetterQueue: 'q3' },
   { overflow: 'dead-letter-head', deadLetterQueue: 'q2', messagesMax: 4 },
+];
+const RATE_LIMITS = ['r0', 'r1'] as const;
+const RATE_KEYS = [null, 'a', 'b'] as const;
+const RATES: readonly Rate[] = [
+  { count: 1, perMs: 10, burst: 1 },
+  { count: 3, perMs: 100, burst: 2 },
+  { count: 2, perMs: 7, burst: 5 },
+  { count: 1, perMs: 1_000, burst: 1 },
+  { count: 1_000, perMs: 1_000, burst: 10 },
 ];
 const TICKS_MAX = 40;
 
@@ -496,6 +506,18 @@ export class World {
     });
   }
 
+  rateLimit({ session, limit, what, rate }: IntentOf<'rateLimit'>): void {
+    this.#with(session, ({ number }) => {
+      const asked = { session: number, request: this.#requests++ };
+      const name = RATE_LIMITS[limit]!;
+      if (what === 'delete') return this.apply({ type: 'rate-limit-delete', ...asked, name });
+      if (what === 'list') return this.apply({ type: 'rate-limit-list', ...asked, after: null, limit: 1 });
+      if (what === 'declare')
+        return this.apply({ type: 'rate-limit-declare', ...asked, name, rate: RATES[Math.max(0, rate)]! });
+      this.apply({ type: 'rate-limit-override', ...asked, name, rate: rate < 0 ? null : RATES[rate]! });
+    });
+  }
+
   namespaces({ session, inOther }: IntentOf<'namespaces'>): void {
     this.#with(session, ({ number }) => {
       const only = inOther ? 'other' : null;
@@ -666,7 +688,7 @@ export class World {
     // A key of a message in memory could push out one that is in the journal, and after a restart that one would be known again.
     const keysMax =
       intent.exchange === undefined ? (this.model.queue(session.namespace, queue)?.settings.dedupKeysMax ?? 100) : 2;
-    const { exchange, routingKey, headers } = intent;
+    const { exchange, routingKey, headers, rate = -1, rateKey = 0 } = intent;
     return {
       queue: exchange === undefined ? queue : KEYS[routingKey ?? 0]!,
       exchange: exchange === undefined ? undefined : EXCHANGES[exchange],
@@ -676,6 +698,7 @@ export class World {
       expiresInMs: intent.expiresInMs,
       dedupKey: intent.key < 0 || (isMemory && keysMax < 10) ? null : `key${intent.key}`,
       body: 'x'.repeat(intent.bytes),
+      rate: rate < 0 ? null : { limit: RATE_LIMITS[rate]!, key: RATE_KEYS[rateKey]! },
     };
   }
 

@@ -109,6 +109,7 @@ export function queueInfo(name: string, ready = 0, namespace = 'default'): Queue
     settings: defaultQueueSettings(),
     version: 1,
     ready,
+    limited: 0,
     delayed: 0,
     leased: 0,
     started: 0,

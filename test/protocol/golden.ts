@@ -90,6 +90,7 @@ type WireMessage = [
   string | null,
   Record<string, unknown> | null,
   Uint8Array,
+  [limit: string, key: string | null]?,
 ];
 
 function encodePublish(frame: unknown[]): Uint8Array {
@@ -103,7 +104,7 @@ function encodePublish(frame: unknown[]): Uint8Array {
   ];
   const writer = new PublishFrameWriter(new FrameWriter(16));
   writer.begin(firstSeq, flags);
-  for (const [target, priority, delayMs, expiresInMs, dedupKey, contentType, headers, body] of messages) {
+  for (const [target, priority, delayMs, expiresInMs, dedupKey, contentType, headers, body, rate] of messages) {
     writer.add({
       target: targets[target]!,
       priority: priority ?? -1,
@@ -113,6 +114,7 @@ function encodePublish(frame: unknown[]): Uint8Array {
       contentType,
       headers: headers && encodeValue(headers),
       body,
+      rate: rate === undefined ? null : { limit: rate[0], key: rate[1] },
     });
   }
   return writer.finish(confirmedSeq);

@@ -58,6 +58,11 @@ function messageOf(
   return `98 ${Object.values(fields).join(' ')}`;
 }
 
+/** A message with a ninth field. */
+function ratedOf(rate: string): string {
+  return `99 ${messageOf({}).slice(3)} ${rate}`;
+}
+
 function str(text: string): string {
   return hex(encodeValue(text));
 }
@@ -119,11 +124,37 @@ describe('PublishBatch.scan', () => {
 
   test('passes over unknown fields at the end of the frame and of a message', () => {
     const batch = scan(
-      unhex('98 03 01 00 00 91 9a 00 c0 00 00 c0 c0 c0 c4026869 81a161c0 93010203 91a3736d73 c0 a3616263'),
+      unhex('98 03 01 00 00 91 9b 00 c0 00 00 c0 c0 c0 c4026869 c0 81a161c0 93010203 91a3736d73 c0 a3616263'),
     );
     expect(batch).toMatchObject({ count: 1, problem: null });
     expect(batch.payloadLength[0]).toBe(6);
+    expect(batch.rates.size).toBe(0);
   });
+
+  test('reads the rate limit that a message is under', () => {
+    const batch = scan(frameOf(ratedOf(`93 ${str('sms')} ${str('+43')} 07`)));
+    expect(batch).toMatchObject({ count: 1, problem: null });
+    expect(batch.rates).toEqual(new Map([[0, { limit: 'sms', key: '+43' }]]));
+    expect(batch.payloadLength[0]).toBe(4);
+    expect(scan(frameOf(ratedOf(`92 ${str('sms')} c0`)), batch).rates.get(0)).toEqual({ limit: 'sms', key: null });
+    expect(scan(frameOf(messageOf({})), batch).rates.size).toBe(0);
+  });
+
+  test.each([
+    ['INVALID_NAME', 'rateLimit', `92 ${str('a b')} c0`],
+    ['INVALID_NAME', 'rateLimit', `92 ${str('')} c0`],
+    ['INVALID_ARGUMENT', 'rateKey', `92 ${str('sms')} ${str('k'.repeat(201))}`],
+    ['INVALID_ARGUMENT', 'rateKey', `92 ${str('sms')} ${str('é'.repeat(101))}`],
+  ])('refuses the frame with %s for a bad %s', (code, field, rate) => {
+    expect(scan(frameOf(ratedOf(rate))).problem).toEqual({ code, field, index: 0 });
+  });
+
+  test.each(['05', '90', `91 ${str('sms')}`, '92 05 c0', `92 ${str('sms')} 05`, '80'])(
+    'is BAD_FRAME for a rate of %s',
+    (rate) => {
+      expectCode('BAD_FRAME', () => scan(frameOf(ratedOf(rate))));
+    },
+  );
 
   test('forgets the frame before', () => {
     const batch = scan(frameOf(messageOf({ priority: 'cd0100', dedupKey: 'a26b31' })));
@@ -294,6 +325,8 @@ describe('PublishFrameWriter', () => {
     ['headers', { headers: unhex('8080') }, 'INVALID_ARGUMENT'],
     ['headers', { headers: unhex(`81a9${hex(utf8('__proto__'))}01`) }, 'INVALID_ARGUMENT'],
     ['queue', { target: 'a b' }, 'INVALID_NAME'],
+    ['rateLimit', { rate: { limit: 'a b', key: null } }, 'INVALID_NAME'],
+    ['rateKey', { rate: { limit: 'a', key: 'é'.repeat(101) } }, 'INVALID_ARGUMENT'],
   ];
   test.each(BAD)('refuses a bad %s before it is sent (%o)', (field, message, code) => {
     const error = failure(() => frameWith(message));
@@ -365,6 +398,7 @@ describe('round trips', () => {
         .map(encodeValue),
     ),
     body: fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.string({ unit: 'binary', maxLength: 300 })),
+    rate: fc.option(fc.record({ limit: name, key: fc.option(fc.string({ unit: 'binary', maxLength: 50 })) })),
   });
 
   test('what is published is scanned', () => {
@@ -389,6 +423,7 @@ describe('round trips', () => {
               one.expiresInMs,
             ]);
             expect(batch.dedupKeys.get(i) ?? null).toBe(one.dedupKey);
+            expect(batch.rates.get(i) ?? null).toEqual(one.rate);
           }
           expect((decodeFrame(frame)[4] as unknown[]).length).toBe(messages.length);
         },

@@ -174,6 +174,7 @@ describe('fields', () => {
     settings: true,
     version: true,
     ready: true,
+    limited: true,
     delayed: true,
     leased: true,
     started: true,

@@ -252,6 +252,12 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
       for (const key of ['a', 'b']) harness.send(session, [CLIENT_OPS.BIND, 3, { exchange: 'x', queue: 'q', key }]);
     }),
   TOO_MANY_CONSUMERS: tooManyConsumers,
+  TOO_MANY_RATE_LIMITS: () =>
+    inHarness({}, (harness, { session }) => {
+      const rate = { count: 1, perMs: 1_000 };
+      for (let i = 0; i <= LIMITS.rateLimitsMax; i++)
+        harness.send(session, [CLIENT_OPS.RATE_LIMIT_DECLARE, 1, `r${i}`, rate]);
+    }),
   TOO_MANY_MESSAGES: async () => {
     const client = await connect();
     const messages = Array.from({ length: MESSAGES_MAX + 1 }, () => ({ queue: 'q', body: '' }));
@@ -298,6 +304,7 @@ const BROKER: Readonly<Record<By<'broker'>, () => Promise<Seen>>> = {
   MESSAGE_NOT_FOUND: () =>
     request(CLIENT_OPS.MESSAGE_DROP, ['of-messages', { ids: [1] }, 0, {}], (client) => client.declare('of-messages')),
   TOKEN_NOT_FOUND: () => request(CLIENT_OPS.TOKEN_REVOKE, ['none']),
+  RATE_LIMIT_NOT_FOUND: () => request(CLIENT_OPS.RATE_LIMIT_DELETE, ['nothing']),
   QUOTA_EXCEEDED: async () => {
     const harness = await SessionHarness.start();
     await harness.makeToken({ role: 'admin' });

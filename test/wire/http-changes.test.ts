@@ -1,5 +1,5 @@
 /** What the HTTP API changes: messages and exchanges, by the rights of a token, on a real broker. */
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Client, connect } from '../../client-sdk/index.js';
 import { TaskApp } from '../../client-sdk/tasks/index.js';
 import { BrokerProcess } from '../support/broker-process.js';
@@ -16,6 +16,8 @@ beforeAll(async () => {
   await first.close();
   admin = await connect(broker.url, { token });
 });
+
+afterAll(() => admin.terminate());
 
 async function ask(method: string, path: string, body?: unknown, as = token): Promise<[number, unknown]> {
   const answer = await fetch(`${broker.url.replace('ws:', 'http:')}/api/v1/${path}`, {
@@ -119,6 +121,32 @@ describe('exchanges', () => {
     expect(await ask('POST', `${x}/unbind`, { queue: 'eu', key: 'other' })).toEqual([200, { removed: false }]);
     expect(await ask('DELETE', `${x}?ifUnused=true`)).toMatchObject([409, { error: { code: 'EXCHANGE_IN_USE' } }]);
     expect(await ask('DELETE', x)).toEqual([200, { bindings: 1 }]);
-    atEnd(() => admin.terminate());
+  });
+});
+
+describe('rate limits', () => {
+  test('are declared, overridden, listed and deleted', async () => {
+    const sms = 'rate-limits/default/sms';
+    const rate = { count: 1, perMs: 1_000, burst: 1 };
+    const info = { name: 'sms', namespace: 'default', rate, override: null, waiting: 0 };
+    expect(await ask('PUT', sms, { count: 1, perMs: 1_000 })).toEqual([200, info]);
+    const override = { count: 5, perMs: 60_000, burst: 2 };
+    expect(await ask('PUT', `${sms}/override`, override)).toEqual([200, { ...info, override }]);
+    expect(await ask('GET', 'rate-limits?namespace=default&limit=1')).toEqual([
+      200,
+      { rateLimits: [{ ...info, override }], next: null },
+    ]);
+    expect(await ask('DELETE', `${sms}/override`)).toEqual([200, info]);
+    const { secret: viewer } = await admin.tokens.create({ name: 'looks-at-limits', role: 'viewer' });
+    expect(await ask('GET', 'rate-limits', undefined, viewer)).toMatchObject([200, { rateLimits: [{ name: 'sms' }] }]);
+    expect(await ask('PUT', sms, rate, viewer)).toMatchObject([403, { error: { code: 'FORBIDDEN' } }]);
+    expect(await ask('DELETE', sms)).toEqual([200, { waiting: 0 }]);
+    expect(await ask('DELETE', sms)).toMatchObject([404, { error: { code: 'RATE_LIMIT_NOT_FOUND' } }]);
+    for (const [body, field] of [
+      [{ count: 0, perMs: 1 }, 'count'],
+      [{ count: 1, perMs: 1, fast: true }, 'fast'],
+      [[1], 'rate'],
+    ] as const)
+      expect(await ask('PUT', sms, body)).toMatchObject([400, { error: { details: { field } } }]);
   });
 });

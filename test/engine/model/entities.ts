@@ -1,5 +1,5 @@
 /** What the reference model keeps in mind: plain objects that point at each other. */
-import type { AttemptLog, DeadLetter, Note, QueueSettings } from '@lovage/protocol';
+import type { AttemptLog, DeadLetter, Note, QueueSettings, RateTag } from '@lovage/protocol';
 import type { Command } from '../../../server/engine/command.js';
 import type { QueueTotals } from '../../../server/engine/queue.js';
 import type { Effect } from '../recorder.js';
@@ -24,6 +24,7 @@ export interface ModelMessage {
   lease: ModelLease | null;
   history: DeadLetter[];
   attemptLog: AttemptLog;
+  readonly rate: RateTag | null;
 }
 
 export interface ModelLease {

@@ -107,6 +107,7 @@ export class ModelFlow {
     let best: ModelMessage | null = null;
     for (const message of this.#state.messages.values()) {
       if (message.queue !== queue || message.state !== 'waiting' || this.#state.isLapsed(message)) continue;
+      if (!this.#state.rates.isOpen(message)) continue;
       if (
         best === null ||
         message.priority > best.priority ||
@@ -138,6 +139,7 @@ export class ModelFlow {
     session.lastTag = tag;
     session.unsentBytes += message.payload.length;
     queue.totals.delivered++;
+    this.#state.rates.spend(message);
     this.#lease(message, consumer, tag);
   }
 

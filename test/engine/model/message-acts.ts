@@ -138,8 +138,10 @@ export class ModelMessageActs {
   }
 
   /** Whoever has it has it no more, and is told so if it has not started. */
-  #callBack({ lease, state }: ModelMessage): void {
+  #callBack(message: ModelMessage): void {
+    const { lease, state } = message;
     if (lease === null) return;
+    if (state === 'leased') this.#state.rates.refund(message);
     const { session, tag } = lease;
     if (state === 'leased') this.#state.calledBack.add(`${session.number} ${tag}`);
     this.#messages.endLease(lease);
@@ -147,8 +149,10 @@ export class ModelMessageActs {
   }
 
   /** Whoever has it has it no more, and is told why. */
-  #callOff({ lease }: ModelMessage, terminate: boolean): void {
+  #callOff(message: ModelMessage, terminate: boolean): void {
+    const { lease, state } = message;
     if (lease === null) return;
+    if (state === 'leased') this.#state.rates.refund(message);
     const { session, tag } = lease;
     this.#state.answer({ type: 'callOff', session: session.number, tag, terminate });
     this.#messages.endLease(lease);

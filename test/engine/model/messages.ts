@@ -56,6 +56,7 @@ export class ModelMessages {
     const { attemptsMax } = queue.settings;
     const wasStarted = message.state === 'started';
     message.lease = null;
+    if (!wasStarted) this.#state.rates.refund(message);
     message.redelivered = true;
     queue.totals.returned++;
     if (delayMs > 0) this.delay(message, nowMs + delayMs);

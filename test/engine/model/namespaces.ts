@@ -43,6 +43,7 @@ export class ModelNamespaces {
     }
     this.#queues.deleteAll(command.name);
     exchanges.namespaceDeleted(command.name);
+    this.#state.rates.removeAll(command.name);
     this.#state.reply(command, { queues, messages });
   }
 }
@@ -54,6 +55,9 @@ export function namespacesOf(state: ModelState): string[] {
       ...state.namespaces.keys(),
       ...[...state.queues.values()].map(({ namespace }) => namespace),
       ...state.exchanges.exchanges.map(({ namespace }) => namespace),
+      ...[...state.rateLimits].flatMap(([at, limit]) =>
+        (limit.override ?? limit.declared) === null ? [] : [at.split(' ')[0]!],
+      ),
     ]),
   ].sort();
 }

@@ -261,6 +261,7 @@ export class ModelPublishing {
       lease: null,
       history: [],
       attemptLog: { crashes: 0, failures: [] },
+      rate: batch.rates.get(i) ?? null,
     });
     queue.totals.published++;
     this.#state.touched.add(queue);

@@ -99,6 +99,8 @@ export class ModelQueues {
       settings,
       version,
       ready,
+      limited: this.#state.messagesOf(queue).filter((one) => one.state === 'waiting' && !this.#state.rates.isOpen(one))
+        .length,
       delayed,
       leased,
       started,
@@ -179,6 +181,7 @@ export class ModelQueues {
     const out = this.#state.messagesOf(queue).filter(({ lease }) => lease !== null);
     for (const message of out) {
       const { session, tag } = message.lease!;
+      if (message.state === 'leased') this.#state.rates.refund(message);
       this.#messages.endLease(message.lease!);
       session.revoked.add(tag);
       this.#state.messages.delete(message.id);

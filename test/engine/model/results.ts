@@ -177,6 +177,7 @@ export class ModelResults {
       lease: null,
       history: [],
       attemptLog: { crashes: 0, failures: [] },
+      rate: null,
       expiryMs: lifeMs === 0 ? 0 : nowMs + lifeMs,
     });
     this.#messages.ready(message);

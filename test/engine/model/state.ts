@@ -14,6 +14,7 @@ import type {
   ModelSession,
   Sweep,
 } from './entities.js';
+import { type ModelRateLimit, ModelRates } from './rates.js';
 
 export class ModelState {
   readonly options: EngineOptions;
@@ -25,6 +26,9 @@ export class ModelState {
   readonly exchanges = new ExchangeModel();
   readonly tokens = new Map<string, Token>();
   readonly namespaces = new Map<string, NamespaceSettings>();
+  /** By namespace and name. */
+  readonly rateLimits = new Map<string, ModelRateLimit>();
+  readonly rates = new ModelRates(this);
   /** Sessions that watch for the result of a message. */
   readonly watches = new Map<number, Set<number>>();
   sweeps: Sweep[] = [];
@@ -62,8 +66,8 @@ export class ModelState {
   }
 
   begin(nowMs: number, effects: readonly Effect[]): void {
-    this.clock(nowMs);
     this.touched.clear();
+    this.rates.touching(() => this.clock(nowMs));
     this.gained.clear();
     this.calledBack.clear();
     this.told = effects;
