@@ -8,6 +8,7 @@ import { ActiveConsumer, type Consumer, type Handler, type Work } from './consum
 import type { Delivery } from './delivery.js';
 import { invalidArgument } from './errors.js';
 import { Exchanges } from './exchanges.js';
+import { followFrame } from './follow-ups.js';
 import type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from './message.js';
 import { Messages } from './messages.js';
 import { Namespaces } from './namespaces.js';
@@ -51,6 +52,7 @@ export class Client {
   readonly workers: Workers;
   readonly #connection: Connection;
   readonly #publisher: Publisher;
+  readonly #autoDeclare: boolean;
   readonly #settlements: Settlements;
   readonly #notes: NoteSender;
   readonly #requests: Requests;
@@ -77,6 +79,7 @@ export class Client {
     this.#connection = new Connection(url, parsed, { ...time, platform }, this.#events());
     const context: SenderContext = { ...time, channel: this.#connection };
     this.#publisher = new Publisher(parsed, context);
+    this.#autoDeclare = parsed.autoDeclare;
     this.#requests = new Requests(parsed.requestTimeoutMs, context);
     this.#settlements = new Settlements(parsed.requestTimeoutMs, context);
     this.#notes = new NoteSender(this.#connection);
@@ -219,6 +222,8 @@ export class Client {
       settlements: this.#settlements,
       notes: this.#notes,
       bodyBytesMax: () => this.bodyBytesMax,
+      followFrame: (followUps, resultBytes) =>
+        followFrame(followUps, resultBytes, this.#publisher.limits, this.#autoDeclare),
       forget: ({ id }) => this.#consumers.delete(id),
     });
     this.#consumers.set(consumer.id, consumer);

@@ -14,7 +14,14 @@
  *     cancelling  nothing new comes, what runs goes on         -> ended when the last handler is done and its answer is on disk
  *     ended
  */
-import { CLIENT_OPS, LovageError, type Note, type ResultFields, type WireDelivery } from '@lovage/protocol';
+import {
+  CLIENT_OPS,
+  type ErrorCode,
+  LovageError,
+  type Note,
+  type ResultFields,
+  type WireDelivery,
+} from '@lovage/protocol';
 import { ignore } from './captured-promise.js';
 import {
   ActiveDelivery,
@@ -24,7 +31,8 @@ import {
   nackOfFailure,
   type ParsedNack,
 } from './delivery.js';
-import { textOf } from './errors.js';
+import { invalidArgument, textOf } from './errors.js';
+import type { FollowUp } from './follow-ups.js';
 import type { NoteSender } from './notes.js';
 import { type ConsumerOptions, parseConcurrency, parsePrefetch } from './options.js';
 import type { Requests } from './requests.js';
@@ -64,6 +72,8 @@ export interface ConsumerContext {
   readonly notes: NoteSender;
   /** Bytes of a body that the broker takes. */
   bodyBytesMax(): number;
+  /** What is published with a settlement, as a frame; null for nothing. Throws what `publish` rejects. */
+  followFrame(followUps: readonly FollowUp[], resultBytes: number): Uint8Array | null;
   /** It has ended and nothing of it is left. */
   forget(consumer: ActiveConsumer): void;
 }
@@ -223,7 +233,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
 
   settleByHand(delivery: ActiveDelivery, nack: ParsedNack | null): Promise<void> {
     if (delivery.state === DELIVERY_STATE.DETACHED) return Promise.resolve();
-    if (delivery.state !== DELIVERY_STATE.STARTED) return rejection(refusal(delivery));
+    if (!isOpen(delivery)) return rejection(refusal(delivery));
     this.#settled(delivery);
     const { tag } = delivery.wire;
     const startSeq = this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq;
@@ -233,12 +243,45 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
 
   completeByHand(delivery: ActiveDelivery, result: ResultFields): Promise<void> {
     if (delivery.state === DELIVERY_STATE.DETACHED) return Promise.resolve();
-    if (delivery.state !== DELIVERY_STATE.STARTED) return rejection(refusal(delivery));
+    if (!isOpen(delivery)) return rejection(refusal(delivery));
     this.#settled(delivery);
     const { tag } = delivery.wire;
     if (this.#options.fields.ack !== 'late')
       return this.#settlements.ackAwaited(tag, this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq);
     return this.#settlements.completeAwaited(tag, delivery.startSeq, result);
+  }
+
+  settleWith(delivery: ActiveDelivery, result: ResultFields | null, publish: readonly FollowUp[]): Promise<void> {
+    const pending = this.#settleWith(delivery, result, publish);
+    pending.catch(ignore);
+    return pending;
+  }
+
+  /** The delivery stays as it is until the broker has answered: a refusal of what is published leaves it to its handler. */
+  async #settleWith(
+    delivery: ActiveDelivery,
+    result: ResultFields | null,
+    publish: readonly FollowUp[],
+  ): Promise<void> {
+    const { ack } = this.#options.fields;
+    if (ack !== 'late') throw invalidArgument('publish', publish, `nothing, because the ack mode is "${ack}"`);
+    if (!isOpen(delivery)) throw refusal(delivery);
+    const frame = this.#context.followFrame(publish, result?.body.length ?? 0);
+    const { tag } = delivery.wire;
+    const settled =
+      frame === null
+        ? this.#settlements.ackAwaited(tag, delivery.startSeq)
+        : this.#settlements.completeWith(tag, delivery.startSeq, result, frame);
+    delivery.pending = settled;
+    try {
+      await settled;
+    } catch (error) {
+      delivery.pending = null;
+      if (isOver(error as LovageError) && delivery.state === DELIVERY_STATE.STARTED) this.#settled(delivery);
+      throw error;
+    }
+    delivery.pending = null;
+    if (delivery.state === DELIVERY_STATE.STARTED) this.#settled(delivery);
   }
 
   /** One that is settled, or taken back, has nothing to tell any more. */
@@ -260,7 +303,9 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     else this.#forgetWaiting();
     for (let delivery = this.#started; delivery !== null; ) {
       const { next } = delivery;
-      if (held === null || !held.has(delivery.wire.tag)) {
+      // Of one whose settlement is under way the answer to that tells.
+      const isTold = delivery.pending !== null;
+      if (!isTold && (held === null || !held.has(delivery.wire.tag))) {
         if (this.#isSettledAtBroker(delivery)) this.#detach(delivery);
         else this.#lose(delivery, error);
       }
@@ -389,13 +434,28 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     try {
       promise = promiseOf(this.#work.handler?.(delivery));
     } catch (error) {
-      return this.#failed(delivery, error);
+      return this.#threw(delivery, error);
     }
-    if (promise === null) return this.#done(delivery);
+    if (promise === null) return this.#returned(delivery);
     promise.then(
+      () => this.#returned(delivery),
+      (error: unknown) => this.#threw(delivery, error),
+    );
+  }
+
+  /** A settlement that is under way and that nobody has awaited may be refused yet: then the handler has failed. */
+  #returned(delivery: ActiveDelivery): void {
+    if (delivery.pending === null) return this.#done(delivery);
+    delivery.pending.then(
       () => this.#done(delivery),
       (error: unknown) => this.#failed(delivery, error),
     );
+  }
+
+  #threw(delivery: ActiveDelivery, error: unknown): void {
+    if (delivery.pending === null) return this.#failed(delivery, error);
+    const failed = (): void => this.#failed(delivery, error);
+    delivery.pending.then(failed, failed);
   }
 
   #done(delivery: ActiveDelivery): void {
@@ -525,7 +585,27 @@ function rejection(error: LovageError): Promise<never> {
   return promise;
 }
 
+/** It can be settled. */
+function isOpen({ state, pending }: ActiveDelivery): boolean {
+  return state === DELIVERY_STATE.STARTED && pending === null;
+}
+
+/** Answers after which the delivery is nobody's here: it is settled, taken back, or the session is over. */
+const OVER: ReadonlySet<ErrorCode> = new Set([
+  'ALREADY_SETTLED',
+  'SUPERSEDED',
+  'UNKNOWN_TAG',
+  'REVOKED',
+  'CONNECTION_LOST',
+  'CLIENT_CLOSED',
+]);
+
+/** Whether a settlement was refused because the delivery is over, and not because of what was to be published with it. */
+export function isOver({ code }: LovageError): boolean {
+  return OVER.has(code);
+}
+
 function refusal(delivery: ActiveDelivery): LovageError {
-  if (delivery.state === DELIVERY_STATE.SETTLED) return new LovageError('ALREADY_SETTLED');
+  if (delivery.state === DELIVERY_STATE.SETTLED || delivery.pending !== null) return new LovageError('ALREADY_SETTLED');
   return delivery.lossError ?? new LovageError('SUPERSEDED');
 }

@@ -28,6 +28,7 @@ import {
   type WireDelivery,
 } from '@lovage/protocol';
 import { invalidArgument } from './errors.js';
+import type { FollowUp } from './follow-ups.js';
 
 /** How `nack` returns a delivery. */
 export interface NackOptions {
@@ -41,8 +42,17 @@ export interface NackOptions {
   readonly cause?: FailureCause | undefined;
 }
 
+/** How `ack` and `complete` settle a delivery. */
+export interface AckOptions {
+  /**
+   * Messages that are published with the settlement, in one record of the broker's journal: all of them and the settlement, or nothing. In one frame of at most
+   * 65,536 messages and as many bytes as the largest body. Only in mode `late`.
+   */
+  readonly publish?: readonly FollowUp[] | undefined;
+}
+
 /** How a result is kept. */
-export interface CompleteOptions {
+export interface CompleteOptions extends AckOptions {
   /** ms that it is kept, 1-315,360,000,000. Default: the `messageTtlMs` of the queue `lovage.results`, a day unless it was declared otherwise. */
   readonly ttlMs?: number | undefined;
   /** As of a message. */
@@ -81,9 +91,10 @@ export interface Delivery {
   value(): unknown;
   /**
    * Settles the delivery. Resolves when that is on the broker's disk; rejects with ALREADY_SETTLED, REVOKED, SUPERSEDED, UNKNOWN_TAG, CONNECTION_LOST or
-   * CLIENT_CLOSED. A rejection that nobody awaits does no harm.
+   * CLIENT_CLOSED. A rejection that nobody awaits does no harm. With `publish` it also rejects what `publish` rejects (QUEUE_NOT_FOUND, QUEUE_FULL, FORBIDDEN,
+   * FLOW_BLOCKED, ...) and FRAME_TOO_LARGE: the delivery is not settled then.
    */
-  ack(): Promise<void>;
+  ack(options?: AckOptions): Promise<void>;
   /**
    * Settles the delivery and keeps what came of it for `client.results`, both at once: bytes as they are, text as UTF-8, anything else as MessagePack. As `ack`;
    * INVALID_ARGUMENT for a value that cannot be encoded, BODY_TOO_LARGE for one of more bytes than the broker takes (16 MiB unless it was started otherwise). In modes `early` and `none` nothing is kept.
@@ -110,6 +121,8 @@ export interface DeliveryOwner {
   /** Bytes of a result that the broker takes. */
   readonly bodyBytesMax: number;
   completeByHand(delivery: ActiveDelivery, result: ResultFields): Promise<void>;
+  /** Settles it with what is published along with it; `result` null: nothing is kept. */
+  settleWith(delivery: ActiveDelivery, result: ResultFields | null, publish: readonly FollowUp[]): Promise<void>;
   note(delivery: ActiveDelivery, note: Note): void;
 }
 
@@ -136,6 +149,8 @@ export class ActiveDelivery implements Delivery {
   previous: ActiveDelivery | null = null;
   /** Why it was lost or aborted. */
   lossError: LovageError | null = null;
+  /** A settlement that the broker may refuse, because something is published with it: until it answers the delivery is started. */
+  pending: Promise<void> | null = null;
   decodedHeaders: Record<string, unknown> | null = null;
   controller: AbortController | null = null;
   /** Told as the signal is: for the SDK, where making a signal for each delivery would cost too much. */
@@ -207,13 +222,16 @@ export class ActiveDelivery implements Delivery {
     return body;
   }
 
-  ack(): Promise<void> {
+  ack(options?: AckOptions): Promise<void> {
+    if (isFollowed(options)) return this.owner.settleWith(this, null, options.publish);
     return this.owner.settleByHand(this, null);
   }
 
   complete(result: unknown, options?: CompleteOptions): Promise<void> {
     try {
-      return this.owner.completeByHand(this, resultFields(result, this.owner.bodyBytesMax, options));
+      const fields = resultFields(result, this.owner.bodyBytesMax, options);
+      if (isFollowed(options)) return this.owner.settleWith(this, fields, options.publish);
+      return this.owner.completeByHand(this, fields);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -243,6 +261,11 @@ export class ActiveDelivery implements Delivery {
     this.controller?.abort(this.lossError);
     this.onAbort?.(this.lossError);
   }
+}
+
+function isFollowed(options: AckOptions | undefined): options is { readonly publish: readonly FollowUp[] } {
+  const publish = options?.publish;
+  return publish !== undefined && !(Array.isArray(publish) && publish.length === 0);
 }
 
 function deathsOf(history: Uint8Array): { queue: string; reason: string; time: number; count: number }[] {

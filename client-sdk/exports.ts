@@ -32,8 +32,9 @@ export {
 } from '@lovage/protocol';
 export type { Client } from './client.js';
 export type { Consumer, Handler } from './consumer.js';
-export type { CompleteOptions, Delivery, NackOptions } from './delivery.js';
+export type { AckOptions, CompleteOptions, Delivery, NackOptions } from './delivery.js';
 export type { DeclaredExchange, ExchangeBinding, ExchangeOptions, Exchanges } from './exchanges.js';
+export type { FollowUp } from './follow-ups.js';
 export type { ExchangeTarget, PublishMessage, PublishOptions, Receipt } from './message.js';
 export type { ActOptions, ForceOptions, MessageChanges, Messages, PageOptions, RevokeOptions } from './messages.js';
 export type { Namespaces } from './namespaces.js';

@@ -17,8 +17,10 @@ export class SettleBatch {
   /** RELEASE: ms before the broker delivers again. */
   readonly delayMs: number;
   /** COMPLETE: what came of each tag, and how many bytes that is. */
-  readonly results: ResultFields[] = [];
+  readonly results: (ResultFields | null)[] = [];
   resultBytes = 0;
+  /** COMPLETE of one tag: the PUBLISH that is taken with it. */
+  follow: Uint8Array | null = null;
   /** Number of the frame; 0 while it gathers. */
   settleSeq = 0;
   bytes: Uint8Array | null = null;
@@ -53,10 +55,10 @@ export class SettleBatch {
     return promise;
   }
 
-  /** Adds a tag with its result. */
-  addResult(tag: number, startSeq: number, result: ResultFields): Promise<void> {
+  /** Adds a tag with its result, null for none. */
+  addResult(tag: number, startSeq: number, result: ResultFields | null): Promise<void> {
     this.results.push(result);
-    this.resultBytes += result.body.length;
+    this.resultBytes += result?.body.length ?? 0;
     return this.addAwaited(tag, startSeq);
   }
 

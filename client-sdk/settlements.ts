@@ -41,6 +41,8 @@ export class Settlements {
   #acks: SettleBatch | null = null;
   #nacks: SettleBatch[] = [];
   #completes: SettleBatch | null = null;
+  /** Those that have frames of their own, because something is published with each. */
+  #followed: SettleBatch[] = [];
   #releases: SettleBatch | null = null;
   readonly #unanswered = new Deque<SettleBatch>();
   /** How many of the unanswered the present connection has got. */
@@ -95,6 +97,15 @@ export class Settlements {
       this.#channel.requestFlush();
     }
     return this.#completes.addResult(tag, startSeq, result);
+  }
+
+  /** As `completeAwaited`, with a PUBLISH that is taken with it; `result` null: nothing is kept. */
+  completeWith(tag: number, startSeq: number, result: ResultFields | null, follow: Uint8Array): Promise<void> {
+    const batch = new SettleBatch(CLIENT_OPS.COMPLETE, null);
+    batch.follow = follow;
+    this.#followed.push(batch);
+    this.#channel.requestFlush();
+    return batch.addResult(tag, startSeq, result);
   }
 
   /** Gives back what has not started, to be delivered again after so many ms. */
@@ -217,6 +228,7 @@ export class Settlements {
     if (this.#acks !== null) yield this.#acks;
     yield* this.#nacks;
     if (this.#completes !== null) yield this.#completes;
+    yield* this.#followed;
     if (this.#releases !== null) yield this.#releases;
   }
 
@@ -248,6 +260,7 @@ export class Settlements {
     const acks = this.#acks;
     const nacks = this.#nacks;
     const completes = this.#completes;
+    const followed = this.#followed;
     const releases = this.#releases;
     this.#acks = null;
     this.#completes = null;
@@ -258,6 +271,10 @@ export class Settlements {
       for (const batch of nacks) this.#number(batch);
     }
     if (completes !== null) this.#number(completes);
+    if (followed.length > 0) {
+      this.#followed = [];
+      for (const batch of followed) this.#number(batch);
+    }
     if (releases !== null) this.#number(releases);
   }
 
@@ -282,7 +299,8 @@ export class Settlements {
   #number(batch: SettleBatch): void {
     const writer = this.#writer;
     batch.settleSeq = ++this.#lastSeq;
-    if (batch.op === CLIENT_OPS.COMPLETE) writeComplete(writer, batch.settleSeq, batch.ranges, batch.results);
+    if (batch.op === CLIENT_OPS.COMPLETE)
+      writeComplete(writer, batch.settleSeq, batch.ranges, batch.results, batch.follow);
     else if (batch.nack === null) writeSettle(writer, batch.op, batch.settleSeq, batch.ranges, batch.delayMs);
     else writeNack(writer, batch.op, batch.settleSeq, batch.ranges, batch.nack);
     batch.bytes = writer.copy();
@@ -301,6 +319,7 @@ export class Settlements {
     this.#acks = null;
     this.#nacks = [];
     this.#completes = null;
+    this.#followed = [];
     this.#releases = null;
     this.#sent = 0;
     for (const batch of batches) batch.reject(null, error);

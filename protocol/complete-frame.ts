@@ -2,17 +2,20 @@
 /**
  * COMPLETE: deliveries that are done, each with what came of it. The broker journals the frame as it came: the settlement and the result are one record.
  *
- *     [38, settleSeq, [first, count, ...], [result...]]      a result for each tag, in the order of the ranges
- *     result = [ttlMs, contentType|nil, headers|nil, body]      ttlMs 0: as long as the queue of results keeps messages
+ *     [38, settleSeq, [first, count, ...], [result...], follow?]      a result for each tag, in the order of the ranges
+ *     result = nil, or [ttlMs, contentType|nil, headers|nil, body]      nil: nothing is kept; ttlMs 0: as long as the queue of results keeps messages
+ *     follow = nil, or bin                                            a whole PUBLISH to queues, taken with the one delivery that is named, or not at all
  *
  * How to change this: add fields to the end of the frame or of a result (readers skip what they do not know); anything else is a new op.
  */
-import type { FrameReader } from './frame-reader.js';
+import { FrameReader } from './frame-reader.js';
 import type { FrameWriter } from './frame-writer.js';
 import { LIMITS } from './limits.js';
-import { CLIENT_OPS } from './ops.js';
+import { CLIENT_OPS, PUBLISH_FLAGS } from './ops.js';
 import { type FrameProblem, type PayloadLimits, scanPayload } from './payload.js';
+import { PublishBatch } from './publish-frame.js';
 import { TagRanges } from './settle-frame.js';
+import { readOp } from './value-codec.js';
 
 /** What came of a delivery. */
 export interface ResultFields {
@@ -33,7 +36,14 @@ export class CompleteBatch {
   ttlMs = new Float64Array(256);
   /** Where `contentType headers body` lie in `bytes`. */
   payloadOffset = new Int32Array(256);
+  /** 0 where nothing is kept. */
   payloadLength = new Int32Array(256);
+  /** What is published with it, null for nothing; its `bytes` are a part of these. */
+  follow: PublishBatch | null = null;
+  /** Where those begin in `bytes`. */
+  followOffset = 0;
+  #followBatch: PublishBatch | null = null;
+  readonly #followReader = new FrameReader();
 
   /** Scans a frame. Throws BAD_FRAME for one that is not of the form above; values out of range leave a `problem`. */
   scan(reader: FrameReader, limits: PayloadLimits): this {
@@ -42,6 +52,7 @@ export class CompleteBatch {
     reader.uint('op');
     this.bytes = reader.bytes;
     this.problem = null;
+    this.follow = null;
     this.settleSeq = reader.uint('settleSeq');
     this.ranges.read(reader);
     this.count = reader.arrayHeader('results', LIMITS.resultsMax);
@@ -50,12 +61,37 @@ export class CompleteBatch {
     if (tags !== this.count) throw reader.bad('a result for each tag');
     this.#grow(this.count);
     for (let i = 0; i < this.count; i++) this.#scanResult(reader, i, limits);
-    for (let extra = 4; extra < fields; extra++) reader.skip('an unknown field');
+    if (fields > 4) this.#scanTrailer(reader, fields, limits);
     reader.end();
     return this;
   }
 
+  #scanTrailer(reader: FrameReader, fields: number, limits: PayloadLimits): void {
+    if (!reader.nil()) this.#scanFollow(reader, limits);
+    for (let extra = 5; extra < fields; extra++) reader.skip('an unknown field');
+  }
+
+  /** A frame in the frame: messages to queues, kept as what they follow is. */
+  #scanFollow(reader: FrameReader, limits: PayloadLimits): void {
+    const frame = reader.bin('follow');
+    this.followOffset = reader.position - frame.length;
+    if (readOp(frame) !== CLIENT_OPS.PUBLISH) throw reader.bad('a PUBLISH (follow)');
+    this.#followBatch ??= new PublishBatch();
+    const follow = this.#followBatch.scan(this.#followReader.open(frame), limits);
+    const isAllowed =
+      this.count === 1 && follow.exchanges.length === 0 && (follow.flags & ~PUBLISH_FLAGS.AUTO_DECLARE) === 0;
+    if (!isAllowed) this.problem ??= { code: 'INVALID_ARGUMENT', field: 'follow', index: 0 };
+    else if (follow.problem !== null) this.problem ??= follow.problem;
+    this.follow = follow;
+  }
+
   #scanResult(reader: FrameReader, i: number, limits: PayloadLimits): void {
+    if (reader.nil()) {
+      this.ttlMs[i] = 0;
+      this.payloadOffset[i] = 0;
+      this.payloadLength[i] = 0;
+      return;
+    }
     const fields = reader.arrayHeader('result', 64);
     if (fields < 4) throw reader.bad('a result of 4 fields');
     const ttlMs = reader.uint('ttlMs');
@@ -79,24 +115,30 @@ export class CompleteBatch {
   }
 }
 
-/** Writes a COMPLETE; `results` in the order of the tags. */
+/** Writes a COMPLETE; `results` in the order of the tags, null for one that keeps nothing. `follow`: a PUBLISH, for a frame of one tag. */
 export function writeComplete(
   writer: FrameWriter,
   settleSeq: number,
   ranges: TagRanges,
-  results: readonly ResultFields[],
+  results: readonly (ResultFields | null)[],
+  follow: Uint8Array | null = null,
 ): void {
-  writer.arrayHeader(4);
+  writer.arrayHeader(follow === null ? 4 : 5);
   writer.uint(CLIENT_OPS.COMPLETE);
   writer.uint(settleSeq);
   ranges.write(writer);
   writer.arrayHeader(results.length);
-  for (const { ttlMs, contentType, body } of results) {
-    writer.arrayHeader(4);
-    writer.uint(ttlMs);
-    if (contentType === null) writer.nil();
-    else writer.str(contentType);
-    writer.nil();
-    writer.bin(body);
-  }
+  for (const result of results) writeResult(writer, result);
+  if (follow !== null) writer.bin(follow);
+}
+
+function writeResult(writer: FrameWriter, result: ResultFields | null): void {
+  if (result === null) return writer.nil();
+  const { ttlMs, contentType, body } = result;
+  writer.arrayHeader(4);
+  writer.uint(ttlMs);
+  if (contentType === null) writer.nil();
+  else writer.str(contentType);
+  writer.nil();
+  writer.bin(body);
 }

@@ -7,6 +7,8 @@
  *     threw, none is left                   ──► done, with its error; or given up by its queue (`ackOnFailure`, `ackOnTimeout`)
  */
 import { type ErrorCode, LovageError } from '@lovage/protocol';
+import { isOver } from '../consumer.js';
+import type { FollowUp } from '../follow-ups.js';
 import type { TaskApp } from './app.js';
 import { decodePayload } from './codec.js';
 import { ActiveContext, RetryRequest } from './context.js';
@@ -26,6 +28,15 @@ class Final extends Error {
     this.code = code;
   }
 }
+
+/** Answers to what is published with a completion that another attempt may not get. */
+const NO_ROOM: ReadonlySet<ErrorCode> = new Set([
+  'FLOW_BLOCKED',
+  'DISK_FULL',
+  'QUEUE_FULL',
+  'QUOTA_EXCEEDED',
+  'TOO_MANY_MESSAGES',
+]);
 
 export class Attempt {
   readonly #app: TaskApp;
@@ -48,7 +59,7 @@ export class Attempt {
     this.#task = task;
     this.#delivery = delivery;
     this.#bodyBytesMax = bodyBytesMax;
-    this.context = new ActiveContext(app, task.name, delivery);
+    this.context = new ActiveContext(app, task.name, delivery, task.options.ack);
   }
 
   /** Never rejects: what goes wrong with telling the broker is the broker's to mend, by another attempt. */
@@ -60,10 +71,11 @@ export class Attempt {
       const value = await this.#call();
       const after = this.#app.hooks?.after;
       if (after !== undefined) await callHook('after', () => after(this.context, value));
-      this.#succeeded(value);
+      await this.#succeeded(value);
     } catch (error) {
       await this.#failed(error);
     } finally {
+      this.context.takeFollowUps();
       if (timer !== null) clearTimeout(timer);
     }
   }
@@ -93,10 +105,11 @@ export class Attempt {
     this.context.abort(new LovageError('TIME_LIMIT_EXCEEDED', message, { details: { limitMs } }));
   }
 
-  #succeeded(value: unknown): void {
+  async #succeeded(value: unknown): Promise<void> {
     const { ack, result, resultTtlMs } = this.#task.options;
     if (ack === 'early') return;
-    if (result !== 'keep') return say(this.#delivery.ack());
+    const publish = this.context.takeFollowUps();
+    if (result !== 'keep') return await this.#settle(publish, this.#delivery.ack({ publish }));
     const { codec } = this.#app;
     let body: Uint8Array;
     try {
@@ -110,7 +123,24 @@ export class Attempt {
       throw new Final('RESULT_TOO_LARGE', new Error(message));
     }
     const { contentType } = codec;
-    say(this.#delivery.complete(body, { contentType, ttlMs: resultTtlMs ?? undefined }));
+    const options = { contentType, ttlMs: resultTtlMs ?? undefined, publish };
+    await this.#settle(publish, this.#delivery.complete(body, options));
+  }
+
+  /**
+   * Without anything to publish nobody waits. With it the answer decides: what is refused is an attempt that has failed, unless the broker had no room just then, for which
+   * no task is to blame: then it is begun again after the queue's backoff.
+   */
+  async #settle(publish: readonly FollowUp[], answer: Promise<void>): Promise<void> {
+    if (publish.length === 0) return say(answer);
+    try {
+      await answer;
+    } catch (error) {
+      const refused = error as LovageError;
+      if (isOver(refused)) return;
+      if (!NO_ROOM.has(refused.code)) throw refused;
+      say(this.#delivery.nack({ reason: reasonOf(refused) }));
+    }
   }
 
   async #failed(error: unknown): Promise<void> {

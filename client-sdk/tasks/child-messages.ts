@@ -1,5 +1,6 @@
 /** What a worker and the children of its pool say to each other. Both ends are always of one version: a child is started from the files of its parent. */
 import type { Delivery } from '../delivery.js';
+import type { FollowUp } from '../follow-ups.js';
 import type { ConnectOptions } from '../options.js';
 import type { TaskFacts } from './task-facts.js';
 
@@ -53,7 +54,24 @@ export interface ChildAbort {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-export type ToChild = ChildStart | RunRow | ChildAbort | { readonly type: 'stop' };
+/** The broker has answered what was asked of it; `code` null: done. */
+export interface ChildAnswered {
+  readonly type: 'answered';
+  readonly call: number;
+  readonly code: string | null;
+  readonly message: string;
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+export type ToChild = ChildStart | RunRow | ChildAbort | ChildAnswered | { readonly type: 'stop' };
+
+/** What a task says of its delivery and waits to be answered, because something is published with it. */
+export interface ChildAsk {
+  readonly type: 'ask';
+  readonly call: number;
+  readonly answer: Answer;
+  readonly publish: readonly FollowUp[];
+}
 
 /** What a task says of its delivery. */
 export type Answer =
@@ -78,4 +96,5 @@ export type FromChild =
   | { readonly type: 'failed'; readonly text: string }
   | { readonly type: 'answer'; readonly call: number; readonly answer: Answer }
   | ChildNotes
+  | ChildAsk
   | DoneRow;

@@ -6,9 +6,11 @@
  */
 import { type ErrorCode, LovageError } from '@lovage/protocol';
 import type { ActiveDelivery, Delivery } from '../delivery.js';
+import type { FollowUp } from '../follow-ups.js';
 import { type ChildHost, type ChildKind, startChild } from './child-host.js';
 import {
   type Answer,
+  type ChildAsk,
   type ChildNotes,
   type ChildStart,
   type DoneRow,
@@ -117,7 +119,10 @@ export class ChildSlot {
       case 'failed':
         return this.#events.failed(this, message.text);
       case 'answer':
-        if (message.call === this.#call && this.#job !== null) answer(this.#job.delivery, message.answer);
+        if (message.call === this.#call && this.#job !== null) say(answer(this.#job.delivery, message.answer));
+        return;
+      case 'ask':
+        if (message.call === this.#call && this.#job !== null) void this.#ask(this.#job, message);
         return;
       case 'notes':
         if (message.call === this.#call && this.#job !== null) note(this.#job.delivery, message);
@@ -125,12 +130,22 @@ export class ChildSlot {
     }
   }
 
+  /** Passes on what is published with a settlement, and the broker's answer. When the child is gone by then, a delivery that was refused is nobody's. */
+  async #ask(job: Job, { call, answer: asked, publish }: ChildAsk): Promise<void> {
+    const { code, message, details } = await answer(job.delivery, asked, publish).then(
+      () => ({ code: null, message: '', details: {} }),
+      (error: LovageError) => error,
+    );
+    if (this.#job === job) this.#host.send({ type: 'answered', call, code, message, details: { ...details } });
+    else if (code !== null) say(job.delivery.nack({ delayMs: 0 }));
+  }
+
   #done([call, memoryBytes, last]: DoneRow): void {
     this.memoryBytes = memoryBytes;
     if (call !== this.#call) return;
     const job = this.#takeJob();
     if (job === null) return;
-    if (last !== null) answer(job.delivery, last);
+    if (last !== null) say(answer(job.delivery, last));
     this.state = 'idle';
     this.#events.idle(this);
     job.resolve();
@@ -184,10 +199,14 @@ export class ChildSlot {
   }
 }
 
-function answer(delivery: Delivery, [verb, a, b, c]: Answer): void {
-  if (verb === 'ack') return say(delivery.ack());
-  if (verb === 'complete') return say(delivery.complete(a, { contentType: b, ttlMs: c }));
-  say(delivery.nack({ requeue: a, delayMs: b, reason: c }));
+function answer(
+  delivery: Delivery,
+  [verb, a, b, c]: Answer,
+  publish: readonly FollowUp[] | undefined = undefined,
+): Promise<void> {
+  if (verb === 'ack') return delivery.ack({ publish });
+  if (verb === 'complete') return delivery.complete(a, { contentType: b, ttlMs: c, publish });
+  return delivery.nack({ requeue: a, delayMs: b, reason: c });
 }
 
 function note(delivery: Delivery, { progress, log }: ChildNotes): void {

@@ -15,7 +15,7 @@ import type { Task } from './task.js';
 import { factsOf } from './task-facts.js';
 
 const apps: TaskApp[] = [];
-const running = new Map<number, Attempt>();
+const running = new Map<number, { readonly attempt: Attempt; readonly delivery: RemoteDelivery }>();
 let start: ChildStart | null = null;
 
 function post(message: FromChild): void {
@@ -53,7 +53,7 @@ async function run(message: RunRow): Promise<void> {
   if (task === null || start === null) throw new LovageError('INTERNAL_ERROR', `No task "${name}" in the child`);
   const delivery = new RemoteDelivery(message, post);
   const attempt = new Attempt(task.app, task, delivery, start.bodyBytesMax, message[9]);
-  running.set(call, attempt);
+  running.set(call, { attempt, delivery });
   const done = attempt.run();
   // What is said before the function is done: that of ack mode early.
   const early = delivery.takeAnswer();
@@ -65,7 +65,7 @@ async function run(message: RunRow): Promise<void> {
 
 function abort({ call, code, message, details }: ChildAbort): void {
   const known = isErrorCode(code) ? code : 'SUPERSEDED';
-  running.get(call)?.context.abort(new LovageError(known, message, { details }));
+  running.get(call)?.attempt.context.abort(new LovageError(known, message, { details }));
 }
 
 function find(name: string): Task<never[], unknown> | null {
@@ -97,6 +97,8 @@ function receive(message: ToChild): void {
       return void load(message);
     case 'abort':
       return abort(message);
+    case 'answered':
+      return running.get(message.call)?.delivery.answered(message);
     case 'stop':
       return void stop();
   }

@@ -1,6 +1,7 @@
 /** What a task's function gets first: who it is, which attempt this is, and how to give up or to try again. */
 import { LovageError } from '@lovage/protocol';
 import { invalidArgument } from '../errors.js';
+import type { FollowUp } from '../follow-ups.js';
 import type { TaskApp } from './app.js';
 import type { TaskDelivery } from './outcome.js';
 
@@ -57,8 +58,11 @@ export class ActiveContext implements TaskContext {
   readonly #delivery: TaskDelivery;
   #controller: AbortController | null = null;
   #abortError: LovageError | null = null;
+  /** Null when it is too late to send anything with the completion, and before it began in ack mode early. */
+  #followUps: FollowUp[] | null;
 
-  constructor(app: TaskApp, name: string, delivery: TaskDelivery) {
+  constructor(app: TaskApp, name: string, delivery: TaskDelivery, ack: 'late' | 'early') {
+    this.#followUps = ack === 'late' ? [] : null;
     this.app = app;
     this.name = name;
     this.#delivery = delivery;
@@ -104,6 +108,20 @@ export class ActiveContext implements TaskContext {
   abort(error: LovageError): void {
     this.#abortError ??= error;
     this.#controller?.abort(this.#abortError);
+  }
+
+  /** Sends a message with the completion of this attempt. Throws INVALID_ARGUMENT when that is over, or was in the beginning. */
+  follow(message: FollowUp): void {
+    if (this.#followUps === null)
+      throw invalidArgument('ctx', this.name, 'the context of an attempt that goes on, of a task of ack mode "late"');
+    this.#followUps.push(message);
+  }
+
+  /** What is to be sent with it; nothing can be added from now on. */
+  takeFollowUps(): readonly FollowUp[] {
+    const taken = this.#followUps ?? [];
+    this.#followUps = null;
+    return taken;
   }
 
   progress(value: unknown): void {

@@ -1,8 +1,9 @@
 /** A delivery as a child sees it: what is said of it goes through the parent, which holds the connection. */
-import { LIMITS } from '@lovage/protocol';
-import type { CompleteOptions, NackOptions } from '../delivery.js';
+import { isErrorCode, LIMITS, LovageError } from '@lovage/protocol';
+import type { AckOptions, CompleteOptions, NackOptions } from '../delivery.js';
 import { invalidArgument } from '../errors.js';
-import type { Answer, ChildNotes, FromChild, RunRow } from './child-messages.js';
+import type { FollowUp } from '../follow-ups.js';
+import type { Answer, ChildAnswered, ChildNotes, FromChild, RunRow } from './child-messages.js';
 import type { TaskDelivery } from './outcome.js';
 import { NAME_HEADER } from './task.js';
 
@@ -19,6 +20,7 @@ export class RemoteDelivery implements TaskDelivery {
   #log: string[] = [];
   #timer: NodeJS.Timeout | null = null;
   #headers: Record<string, unknown> | null = null;
+  #asked: { readonly resolve: () => void; readonly reject: (error: LovageError) => void } | null = null;
 
   constructor(run: RunRow, post: (message: FromChild) => void) {
     this.#run = run;
@@ -81,17 +83,25 @@ export class RemoteDelivery implements TaskDelivery {
     this.#postSoon();
   }
 
-  ack(): Promise<void> {
-    return this.#say(['ack']);
+  ack({ publish = [] }: AckOptions = {}): Promise<void> {
+    return this.#settle(['ack'], publish);
   }
 
   nack({ requeue = true, delayMs, reason }: NackOptions = {}): Promise<void> {
     return this.#say(['nack', requeue, delayMs, reason]);
   }
 
-  complete(result: unknown, { contentType, ttlMs }: CompleteOptions = {}): Promise<void> {
+  complete(result: unknown, { contentType, ttlMs, publish = [] }: CompleteOptions = {}): Promise<void> {
     // A view of a larger buffer would be sent with all of it.
-    return this.#say(['complete', (result as Uint8Array).slice(), contentType, ttlMs]);
+    return this.#settle(['complete', (result as Uint8Array).slice(), contentType, ttlMs], publish);
+  }
+
+  /** The broker's answer to what was asked. */
+  answered({ code, message, details }: ChildAnswered): void {
+    const asked = this.#asked;
+    this.#asked = null;
+    if (code === null) asked?.resolve();
+    else asked?.reject(new LovageError(isErrorCode(code) ? code : 'INTERNAL_ERROR', message, { details }));
   }
 
   /** However often a task tells of its work, its parent hears of it a few times a second. */
@@ -105,6 +115,18 @@ export class RemoteDelivery implements TaskDelivery {
     this.#post({ type: 'notes', call: this.#run[0], progress: this.#progress, log: this.#log });
     this.#progress = null;
     this.#log = [];
+  }
+
+  /** With something to publish it is asked and not said: whether the broker takes it matters here. */
+  #settle(answer: Answer, publish: readonly FollowUp[]): Promise<void> {
+    if (publish.length === 0) return this.#say(answer);
+    if (this.#timer !== null) this.#postNotes();
+    return new Promise((resolve, reject) => {
+      this.#asked = { resolve, reject };
+      // Bodies are views of larger buffers, too.
+      const messages = publish.map((one) => ({ ...one, body: (one.body as Uint8Array).slice() }));
+      this.#post({ type: 'ask', call: this.#run[0], answer, publish: messages });
+    });
   }
 
   /** Whether the broker takes it is the parent's affair. */

@@ -1,10 +1,10 @@
 /** A named function that can be sent. */
-import { LIMITS } from '@lovage/protocol';
+import { assertName, LIMITS } from '@lovage/protocol';
 import type { Client } from '../client.js';
 import { invalidArgument } from '../errors.js';
 import type { PublishMessage } from '../message.js';
 import type { TaskApp } from './app.js';
-import type { TaskContext } from './context.js';
+import { ActiveContext, type TaskContext } from './context.js';
 import { TaskHandle } from './handle.js';
 import { checkArguments } from './schema.js';
 import type { ParsedTaskOptions } from './task-options.js';
@@ -43,6 +43,11 @@ export interface BoundTask<Args extends readonly unknown[], Result> {
   send(...args: Args): Promise<TaskHandle<Result>>;
   /** Sends many in one frame. As `client.publishMany`: no transaction, the rejection is the first failure. */
   sendMany(list: readonly Args[]): Promise<TaskHandle<Result>[]>;
+  /**
+   * Inside a task: sends it with the completion of the attempt whose context this is, in the same record of the broker's journal. It is sent when that attempt succeeds,
+   * once, whatever is killed, and not at all when it fails, is tried again or revoked. Rejects INVALID_ARGUMENT when that attempt is over, or its task has ack mode `early`.
+   */
+  sendOnCompletion(ctx: TaskContext, ...args: Args): Promise<void>;
 }
 
 export class Task<Args extends readonly unknown[] = readonly unknown[], Result = unknown>
@@ -77,11 +82,16 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
     return this.#sendMany(list, {});
   }
 
+  sendOnCompletion(ctx: TaskContext, ...args: Args): Promise<void> {
+    return this.#sendOnCompletion(ctx, args, {});
+  }
+
   with(options: SendOptions): BoundTask<Args, Result> {
     if (typeof options !== 'object' || options === null) throw invalidArgument('options', options, 'an object');
     return {
       send: (...args) => this.#send(args, options),
       sendMany: (list) => this.#sendMany(list, options),
+      sendOnCompletion: (ctx, ...args) => this.#sendOnCompletion(ctx, args, options),
     };
   }
 
@@ -101,6 +111,17 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
     const client = await this.#ready(queue);
     const receipts = await client.publishMany(queue, messages);
     return receipts.map(({ id, duplicate }) => new TaskHandle<Result>(this.app, id, duplicate));
+  }
+
+  /** Its queue is made by the broker if it is not there. */
+  async #sendOnCompletion(ctx: TaskContext, args: Args, options: SendOptions): Promise<void> {
+    if (!(ctx instanceof ActiveContext)) throw invalidArgument('ctx', ctx, 'the context that a task was called with');
+    const queue = options.queue ?? this.queue;
+    assertName(queue, 'queue');
+    const message = await this.#message(args, options);
+    const { rateLimit } = this.options;
+    if (rateLimit !== null) await this.app.limited(this.name, rateLimit);
+    ctx.follow({ ...message, queue });
   }
 
   /** The connection, when the queue and the rate limit are there. */

@@ -146,17 +146,22 @@ export class Broker implements BatchOwner {
     this.begin();
     if (command.type === 'publish') {
       const { bytes, exchanges } = command.batch;
-      const wanted = bytes.length + (exchanges.length > 0 ? ROUTES_BYTES : 0);
-      const hasRoom = this.#journal.hasRoom(wanted);
-      if (!hasRoom) this.flow.foundNoRoom(wanted);
-      this.engine.refusePublishes(this.flow.refusal() ?? (hasRoom ? null : 'DISK_FULL'));
+      this.#lookForRoom(bytes.length + (exchanges.length > 0 ? ROUTES_BYTES : 0));
     }
+    if (command.type === 'complete' && command.batch.follow !== null) this.#lookForRoom(command.batch.bytes.length);
     if (command.type === 'complete') this.engine.refuseResults(!this.#journal.hasRoom(command.batch.bytes.length));
     if (command.type === 'message-act' && command.act === 'revoke')
       this.engine.refuseResults(!this.#journal.hasRoom(command.result.bytes.length));
     this.engine.apply(command, this.#clock.wallMs(), this.#router);
     if (!this.#isCommitting && this.#journal.stagedBytes >= EARLY_BATCH_BYTES) this.#commitDone = this.#commit();
     this.#askTurn();
+  }
+
+  /** Publishes are refused while there is no room for so many bytes. */
+  #lookForRoom(bytes: number): void {
+    const hasRoom = this.#journal.hasRoom(bytes);
+    if (!hasRoom) this.flow.foundNoRoom(bytes);
+    this.engine.refusePublishes(this.flow.refusal() ?? (hasRoom ? null : 'DISK_FULL'));
   }
 
   /** An answer that the session has itself, told in its place among the engine's. */

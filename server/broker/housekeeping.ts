@@ -125,23 +125,28 @@ export class Housekeeping {
   #copyRecord(replayed: ReplayedRecord): void {
     const record = this.#reader.read(replayed);
     if (record.type === 'publish') {
-      const { batch, baseId, routes } = record;
-      if (routes === null)
-        for (let i = 0; i < batch.count; i++) this.#copy(baseId + i, record, batch.payloadOffset[i]!, replayed.body);
-      else
-        forEachRouted(record, routes, (i, firstId, queues) => {
-          for (let copy = 0; copy < queues.length; copy++)
-            this.#copy(firstId + copy, record, batch.payloadOffset[i]!, replayed.body);
-        });
+      this.#copyPublished(record);
     } else if (record.type === 'complete') {
       const { batch, entries } = record;
       for (let e = 0; e < entries.length; e += 5)
         this.#copy(entries[e + 1]!, record, batch.payloadOffset[entries[e]!]!, replayed.body);
+      if (record.follow !== null) this.#copyPublished(record.follow);
     } else if (record.type === 'move') {
       for (const message of record.messages) {
         this.#copy(message.id, record, message.offset, replayed.body);
       }
     }
+  }
+
+  #copyPublished(record: PublishRecord): void {
+    const { batch, baseId, routes } = record;
+    if (routes === null)
+      for (let i = 0; i < batch.count; i++) this.#copy(baseId + i, record, batch.payloadOffset[i]!, batch.bytes);
+    else
+      forEachRouted(record, routes, (i, firstId, queues) => {
+        for (let copy = 0; copy < queues.length; copy++)
+          this.#copy(firstId + copy, record, batch.payloadOffset[i]!, batch.bytes);
+      });
   }
 
   /** Message `id`, if it is alive and its payload begins at `start` of this record's body. */

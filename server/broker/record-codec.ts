@@ -27,7 +27,7 @@
  *     23    namespace-delete  [name]
  *     25    rate-limit    [namespace, name, rate|nil, override|nil]      a rate: [count, perMs, burst]
  *     40    failure       [timeMs, cause, reason, [id, attempt, ...]]
- *     24    complete      [timeMs, queue, [index, id, priority, attempts, expiryMs, ...]]      the COMPLETE frame as it came
+ *     24    complete      [timeMs, queue, [index, id, priority, attempts, expiryMs, ...], [baseId, namespace, exceptions, settled]?]      the COMPLETE frame as it came
  *
  * `history` of a moved message is there if it was a dead letter: [[queue's name, reason, timeMs, count], ...]; `attemptLog` if attempts have failed:
  * [crashes, [[attempt, cause, timeMs, reason], ...]], behind an empty `history` if it has none; `rate` if it is under a rate limit:
@@ -166,8 +166,10 @@ export function encodePublishHead(record: PublishRecord): Uint8Array {
   return encodeValue(head);
 }
 
-export function encodeCompleteHead({ timeMs, queue, entries }: CompleteRecord): Uint8Array {
-  return encodeValue([timeMs, queue, entries]);
+export function encodeCompleteHead({ timeMs, queue, entries, settled, follow }: CompleteRecord): Uint8Array {
+  if (follow === null) return encodeValue([timeMs, queue, entries]);
+  const { baseId, namespace, exceptions } = follow;
+  return encodeValue([timeMs, queue, entries, [baseId, namespace, exceptions, settled]]);
 }
 
 export function encodeMoveHead(record: MoveRecord): Uint8Array {
@@ -310,15 +312,11 @@ export class RecordReader {
   }
 
   #complete(head: unknown[], replayed: ReplayedRecord): CompleteRecord {
-    return {
-      type: 'complete',
-      timeMs: head[0] as number,
-      queue: head[1] as number,
-      entries: head[2] as number[],
-      batch: this.#results.scan(this.#frame.open(replayed.body), NO_LIMITS),
-      segment: replayed.segment,
-      offset: replayed.bodyOffset,
-    };
+    const [timeMs, queue, entries, more] = head as [number, number, number[], FollowHead?];
+    const batch = this.#results.scan(this.#frame.open(replayed.body), NO_LIMITS);
+    const { segment, bodyOffset: offset } = replayed;
+    const follow = more === undefined ? null : followOf(more, timeMs, batch, { segment, offset });
+    return { type: 'complete', timeMs, queue, entries, settled: more?.[3] ?? [], follow, batch, segment, offset };
   }
 
   #publish(head: unknown[], replayed: ReplayedRecord): PublishRecord {
@@ -335,6 +333,29 @@ export class RecordReader {
       offset: replayed.bodyOffset,
     };
   }
+}
+
+type FollowHead = readonly [baseId: number, namespace: string, exceptions: number[], settled: number[]];
+
+/** What was published with a completion, as a record of its own. */
+function followOf(
+  [baseId, namespace, exceptions]: FollowHead,
+  timeMs: number,
+  { follow: batch, followOffset }: CompleteBatch,
+  { segment, offset }: { readonly segment: number; readonly offset: number },
+): PublishRecord {
+  const place = { segment, offset: offset + followOffset };
+  return {
+    type: 'publish',
+    timeMs,
+    baseId,
+    namespace,
+    producer: null,
+    exceptions,
+    batch: batch!,
+    routes: null,
+    ...place,
+  };
 }
 
 function movedMessage(fields: readonly unknown[]): MovedMessage {
@@ -420,8 +441,16 @@ export function describeRecord(replayed: ReplayedRecord): Record<string, unknown
     };
   }
   if (record.type === 'complete') {
-    const { batch, timeMs, queue, entries } = record;
-    return { ...place, type: 'complete', timeMs, queue, entries, bytes: batch.bytes.length };
+    const { batch, timeMs, queue, entries, settled, follow } = record;
+    const told = { ...place, type: 'complete', timeMs, queue, entries, bytes: batch.bytes.length };
+    if (follow === null) return told;
+    const { baseId, exceptions } = follow;
+    const { count, targets } = follow.batch;
+    return {
+      ...told,
+      settled: [...settled],
+      follow: { baseId, count, targets: [...targets], exceptions: [...exceptions] },
+    };
   }
   if (record.type === 'move') return { ...place, type: 'move', messages: record.messages, bytes: record.body.length };
   return { ...place, ...record };

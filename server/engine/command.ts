@@ -105,6 +105,8 @@ export interface CompleteCommand {
   readonly type: 'complete';
   readonly session: number;
   readonly batch: CompleteBatch;
+  /** What the door refuses of what is published with it; null or absent: nothing. */
+  readonly refused?: RefusedPublish | null;
 }
 
 export interface ResultWatchCommand {

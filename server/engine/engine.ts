@@ -80,12 +80,20 @@ export class Engine {
     this.#deliveries = new Deliveries(state, { places, transfers, deadLetters, limits: this.#limits, single, recall });
     const deliveries = this.#deliveries;
     this.#results = new Results(state, { places, registry, deliveries });
-    this.#settling = new Settling(state, { places, deadLetters, single, deliveries, results: this.#results });
     this.#exchanges = new Exchanges(state);
     const exchanges = this.#exchanges;
     this.#queues = new Queues(state, { places, registry, expiry: this.#expiry, single, deliveries, exchanges });
     this.#dedupExpiry = new DedupExpiry(state);
     this.#publishing = new Publishing(state, { places, registry, deliveries, dedupExpiry: this.#dedupExpiry });
+    const publishing = this.#publishing;
+    this.#settling = new Settling(state, {
+      places,
+      deadLetters,
+      single,
+      deliveries,
+      results: this.#results,
+      publishing,
+    });
     this.#sessions = new Sessions(state, deliveries, single, this.#expiry);
     this.#access = new Access(state);
     this.#rateLimits = new RateLimits(state, places, deliveries);
@@ -105,7 +113,7 @@ export class Engine {
       registry,
       queues: this.#queues,
       sessions: this.#sessions,
-      publishing: this.#publishing,
+      publishing,
       deliveries: this.#deliveries,
       exchanges,
       messageActs: this.#messageActs,

@@ -65,13 +65,47 @@ export class Publishing {
     const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
     if (batch.exchanges.length > 0) return this.#publishRouted(session, batch, isMemory, out);
     this.#resolveTargets(session.namespace, batch, out);
-    this.#findExceptions(session, batch);
+    this.#findExceptions(session.producer, batch);
     const exceptions = this.#exceptions;
     if (exceptions.length < batch.count * 2) {
       this.#take(session, batch, isMemory, out);
     } else {
       this.#answerExceptions(session, batch, this.#exceptions, isMemory, out);
     }
+  }
+
+  /**
+   * Decides on messages to queues that are to be taken with the settlement of a delivery: all of them or none. Null if `takeFollow` may take them. They are of no
+   * producer: who sends them again has not settled the delivery.
+   */
+  planFollow(
+    namespace: string,
+    batch: PublishBatch,
+    refused: RefusedPublish | null,
+    out: EffectSink,
+  ): ErrorCode | null {
+    this.#refused = refused;
+    const code = this.#refusalOf(batch, namespace) ?? refused?.code ?? null;
+    if (code !== null) return code;
+    this.#resolveTargets(namespace, batch, out);
+    this.#findExceptions(null, batch);
+    const exceptions = this.#exceptions;
+    for (let e = 0; e < exceptions.length; e += 2)
+      if (exceptions[e + 1] === 0) return this.#whyNot(namespace, batch, exceptions[e]!).code;
+    return null;
+  }
+
+  /** The record of what was planned, to be written as a part of another one. */
+  followRecord(namespace: string, batch: PublishBatch): PublishRecord {
+    const record = this.#record({ namespace, producer: null }, batch, [...this.#exceptions], null);
+    this.#state.nextId += batch.count;
+    return record;
+  }
+
+  /** Puts what was planned into its queues, when the record is written; the deliveries' `flow` must follow. */
+  takeFollow(record: PublishRecord, segment: number, offset: number): void {
+    this.insert(record, this.#targets, segment, offset, false);
+    for (const queue of this.#targets) if (queue !== null) this.#reach(queue);
   }
 
   /** Ids below this are not given to another message after a restart. */
@@ -212,7 +246,7 @@ export class Publishing {
   }
 
   #record(
-    { namespace, producer }: Session,
+    { namespace, producer }: Pick<Session, 'namespace' | 'producer'>,
     batch: PublishBatch,
     exceptions: readonly number[],
     routes: PublishRoutes | null,
@@ -260,6 +294,14 @@ export class Publishing {
       for (const queue of queues) if (queue !== null) touched.add(queue);
     }
     this.#deliveries.flow(out);
+  }
+
+  /** Messages have come to a queue, which is served with the next `flow`. */
+  #reach(queue: Queue): void {
+    const { touched, grown } = this.#places;
+    queue.usedMs = this.#state.nowMs;
+    if (queue.isEvicting) grown.add(queue);
+    touched.add(queue);
   }
 
   /** The queues that got copies. */
@@ -329,10 +371,9 @@ export class Publishing {
   }
 
   /** Fills `#exceptions`: messages whose queue is missing or full, that were taken before, or whose dedup key is in the window. */
-  #findExceptions(session: Session, batch: PublishBatch): void {
+  #findExceptions(producer: Producer | null, batch: PublishBatch): void {
     const exceptions = this.#exceptions;
     exceptions.length = 0;
-    const { producer } = session;
     const isResent = producer !== null && batch.firstSeq <= producer.lastSeq;
     if (!isResent && batch.dedupKeys.size === 0 && !this.#targets.some(mayRefuse)) return;
     const keysInFrame = new Map<string, number>();
@@ -423,9 +464,15 @@ export class Publishing {
     }
     const seq = batch.firstSeq + index;
     const count = (end - e) / 2;
-    const { code, message, details } = full === null ? this.#whyRefused(namespace, batch, target) : whyFull(full);
+    const { code, message, details } = this.#whyNot(namespace, batch, index);
     out.reject(number, seq, count, code, message, details);
     return end;
+  }
+
+  /** Why message `i` is refused. */
+  #whyNot(namespace: string, batch: PublishBatch, i: number): Refusal {
+    const full = this.#fullOf(batch, i);
+    return full === null ? this.#whyRefused(namespace, batch, batch.target[i]!) : whyFull(full);
   }
 
   /** The queue that has no room for message `i`, which is refused; null if it is refused for another reason. */

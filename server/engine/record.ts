@@ -186,7 +186,7 @@ export interface TransferRecord {
   readonly entries: readonly number[];
 }
 
-/** Messages are done, and what came of them stands in the queue of results under their ids. */
+/** Messages are done, and what came of them stands in the queue of results under their ids. What one of them has sent on is published by the same record. */
 export interface CompleteRecord {
   readonly type: 'complete';
   readonly timeMs: number;
@@ -194,6 +194,10 @@ export interface CompleteRecord {
   readonly queue: number;
   /** Index of the result in the frame, id, priority, attempts, expiry ms (0: never), index, ... */
   readonly entries: readonly number[];
+  /** Ids of messages that are done and kept nothing; only with `follow`, others have a settle record. */
+  readonly settled: readonly number[];
+  /** What is published with it: messages whose bytes lie in this record's body. */
+  readonly follow: PublishRecord | null;
   /** The scanned frame. On replay the broker scans the bytes again. */
   readonly batch: CompleteBatch;
   /** Set on replay: where the frame's bytes lie. */

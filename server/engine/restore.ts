@@ -300,6 +300,10 @@ export class Restore {
       this.#takeOut(slot, queue);
       this.#places.forget(slot, queue);
     });
+    for (const id of record.settled) this.#remove(id);
+    if (record.follow === null) return;
+    const ids = this.#insert(record.follow);
+    this.#state.nextId = Math.max(this.#state.nextId, record.follow.baseId + ids);
   }
 
   #failure({ timeMs, cause, reason, entries }: FailureRecord): void {

@@ -26,7 +26,7 @@ import { bytesOf } from './notes.js';
 import type { Places } from './places.js';
 import type { Queue } from './queue.js';
 import type { QueueRegistry } from './queue-registry.js';
-import type { CompleteRecord } from './record.js';
+import type { CompleteRecord, PublishRecord } from './record.js';
 import type { Session } from './session.js';
 import type { EngineState } from './state.js';
 
@@ -37,6 +37,8 @@ const LOOKUPS_MAX = 1_000;
 const LOOKUP_BYTES = 512 * 1024;
 /** Results of a namespace, unless its queue is declared otherwise; the oldest are the first to go. */
 const RESULTS_MAX = 1_000_000;
+
+const NOTHING_MORE = { settled: [], follow: null } as const;
 
 export interface ResultParts {
   readonly places: Places;
@@ -79,10 +81,36 @@ export class Results {
     if (to === null) this.#settle(inMemory);
     else if (inMemory.length > 0) this.#keepInMemory(inMemory, to, batch);
     this.#deliveries.flushSettled(out);
-    journaled.length = 0;
-    inMemory.length = 0;
-    // Now that the records are written that say so.
+    this.#end(told, batch, out);
+  }
+
+  /**
+   * Writes and keeps the one that was added, with what is published along with it: one record for all of it, whether a result is kept or not. Returns where the frame lies
+   * in the segment.
+   */
+  flushFollowed(namespace: string, batch: CompleteBatch, follow: PublishRecord, out: EffectSink): number {
+    const told = batch.payloadLength[0] === 0 ? [] : this.#watched();
+    const journaled = this.#journaled;
+    const inMemory = this.#inMemory;
+    const to = batch.payloadLength[0] === 0 ? null : this.#queue(namespace, out);
+    const isKept = to !== null && (journaled.length === 0 || !this.isFull);
+    const settled = isKept ? [] : journaled.slice(0, 1).map((slot) => this.#state.table.id[slot]!);
+    const offset = this.#write(isKept ? journaled : [], to, batch, out, { settled, follow });
+    if (isKept && inMemory.length > 0) this.#keepInMemory(inMemory, to, batch);
+    if (!isKept) for (const [slot] of [journaled, inMemory]) if (slot !== undefined) this.#forget(slot);
+    this.#end(told, batch, out);
+    return offset;
+  }
+
+  /** The frame is done: whoever watches is told, now that the records are written that say so. */
+  #end(told: readonly number[], batch: CompleteBatch, out: EffectSink): void {
+    this.#journaled.length = 0;
+    this.#inMemory.length = 0;
     for (let t = 0; t < told.length; t += 2) this.#state.watches.done(told[t]!, payloadOf(batch, told[t + 1]!), out);
+  }
+
+  #forget(slot: number): void {
+    this.#places.forget(slot, this.#state.queueOf(slot));
   }
 
   /** Replay: the messages of a record stand in the queue of results. */
@@ -246,25 +274,40 @@ export class Results {
     for (let e = 0; e < entries.length; e += 2) this.#deliveries.settle(entries[e]!);
   }
 
-  #write(entries: readonly number[], to: Queue, batch: CompleteBatch, out: EffectSink): void {
+  /** `entries`, as `#journaled`, are kept in `to`. Returns where the frame lies in the segment. */
+  #write(
+    entries: readonly number[],
+    to: Queue | null,
+    batch: CompleteBatch,
+    out: EffectSink,
+    more: Pick<CompleteRecord, 'settled' | 'follow'> = NOTHING_MORE,
+  ): number {
     const { table, nowMs } = this.#state;
     const facts: number[] = [];
     for (let e = 0; e < entries.length; e += 2) {
       const slot = entries[e]!;
       const i = entries[e + 1]!;
-      facts.push(i, table.id[slot]!, table.priority[slot]!, table.attempts[slot]!, this.#expiryMs(to, batch.ttlMs[i]!));
+      facts.push(
+        i,
+        table.id[slot]!,
+        table.priority[slot]!,
+        table.attempts[slot]!,
+        this.#expiryMs(to!, batch.ttlMs[i]!),
+      );
     }
     const offset = out.complete({
       type: 'complete',
       timeMs: nowMs,
-      queue: to.index,
+      queue: to?.index ?? 0,
       entries: facts,
+      ...more,
       batch,
       segment: 0,
       offset: 0,
     });
     for (let e = 0; e < entries.length; e += 2)
-      this.#place(entries[e]!, entries[e + 1]!, to, batch, out.segment, offset);
+      this.#place(entries[e]!, entries[e + 1]!, to!, batch, out.segment, offset);
+    return offset;
   }
 
   #keepInMemory(entries: readonly number[], to: Queue, batch: CompleteBatch): void {

@@ -1,6 +1,6 @@
 // hot path
 /** What clients say of their deliveries: START, ACK, NACK, COMPLETE, RELEASE. One frame names many tags, and its records are written before it is told to be done. */
-import type { ErrorCode, FailureCause } from '@lovage/protocol';
+import type { CompleteBatch, ErrorCode, FailureCause } from '@lovage/protocol';
 import { keptReason, withFailure } from './attempt-log.js';
 import type { CompleteCommand, NackCommand, SettleCommand } from './command.js';
 import type { Consumer } from './consumer.js';
@@ -9,6 +9,7 @@ import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
 import { STATE } from './message-table.js';
 import type { Places } from './places.js';
+import type { Publishing } from './publishing.js';
 import { recordParts } from './record.js';
 import { Refusals } from './refusals.js';
 import type { Results } from './results.js';
@@ -26,6 +27,7 @@ export interface SettlingParts {
   readonly single: SingleActive;
   readonly deliveries: Deliveries;
   readonly results: Results;
+  readonly publishing: Publishing;
 }
 
 export class Settling {
@@ -35,6 +37,7 @@ export class Settling {
   readonly #single: SingleActive;
   readonly #deliveries: Deliveries;
   readonly #results: Results;
+  readonly #publishing: Publishing;
   readonly #entries: number[] = [];
   /** Of the frame at hand. */
   readonly #refusals = new Refusals();
@@ -46,6 +49,7 @@ export class Settling {
     this.#single = parts.single;
     this.#deliveries = parts.deliveries;
     this.#results = parts.results;
+    this.#publishing = parts.publishing;
   }
 
   start(command: SettleCommand, out: EffectSink): void {
@@ -89,14 +93,25 @@ export class Settling {
     this.#deliveries.flow(out);
   }
 
-  complete({ session: number, batch }: CompleteCommand, out: EffectSink): void {
+  /** With messages that are published along with it, a delivery is settled when they are taken, and by the same record; if they are not, it stays as it is. */
+  complete({ session: number, batch, refused = null }: CompleteCommand, out: EffectSink): void {
     const session = this.#state.session(number);
-    const { settleSeq, ranges, problem } = batch;
+    const { settleSeq, ranges, problem, follow } = batch;
+    let isFollowed = false;
     this.#eachTag(session, { settleSeq, ranges: ranges.pairs }, (lease, tag, index) => {
       if (problem !== null) return problem.code;
       const { table, leases } = this.#state;
       const slot = leases.slot[lease]!;
-      if (slot >= 0 && table.state[slot] === STATE.SENDING) {
+      const isSettled = slot < 0 || table.state[slot] === STATE.SENDING;
+      if (follow !== null) {
+        // One that was settled when it was sent, or began, can bring nothing with its settlement.
+        const code = isSettled
+          ? 'INVALID_ARGUMENT'
+          : this.#publishing.planFollow(session.namespace, follow, refused, out);
+        if (code !== null) return code;
+        isFollowed = true;
+      }
+      if (slot >= 0 && (isSettled || (follow === null && batch.payloadLength[index] === 0))) {
         this.#deliveries.finish(slot);
       } else if (slot >= 0) {
         // A handler that is done at once has not said that it began.
@@ -109,9 +124,17 @@ export class Settling {
       this.#deliveries.freeLease(session, lease, tag);
       return null;
     });
-    this.#results.flush(session.namespace, batch, out);
+    if (isFollowed) this.#completeFollowed(session.namespace, batch, out);
+    else this.#results.flush(session.namespace, batch, out);
+    this.#deliveries.flushSettled(out);
     this.#settle(session, settleSeq, out);
     this.#deliveries.flow(out);
+  }
+
+  #completeFollowed(namespace: string, batch: CompleteBatch, out: EffectSink): void {
+    const follow = this.#publishing.followRecord(namespace, batch.follow!);
+    const offset = this.#results.flushFollowed(namespace, batch, follow, out);
+    this.#publishing.takeFollow(follow, out.segment, offset + batch.followOffset);
   }
 
   nack(command: NackCommand, out: EffectSink): void {

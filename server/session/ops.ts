@@ -255,7 +255,8 @@ function answer(session: Session, frame: Uint8Array, type: 'start' | 'ack' | 're
 
 function complete(session: Session, frame: Uint8Array): void {
   completed.scan(reader.open(frame), session.context.settings);
-  submit(session, { type: 'complete', session: session.number, batch: completed });
+  const refused = completed.follow === null ? null : refusedPublish(session, completed.follow);
+  submit(session, { type: 'complete', session: session.number, batch: completed, refused });
 }
 
 /** `[43, tag, progress|nil, [line, ...]]`: nobody waits for an answer, so what is out of range is told without a request's number. */

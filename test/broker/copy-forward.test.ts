@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import type { Engine } from '../../server/engine/engine.js';
 import { type FileJournal, openFileJournal } from '../../server/journal/index.js';
 import { SLICE_BYTES } from '../../server/journal/slice-reader.js';
+import { publishBatch } from '../engine/publish-batch.js';
 import { eventually } from '../support/deadline.js';
 import { SessionHarness } from '../support/session-harness.js';
 import { tempDirectory } from '../support/temp-directory.js';
@@ -66,6 +67,53 @@ test('messages copied forward out of segments of several reads keep their bytes,
   await harness.turn();
   const moved = [...segments].filter(([, segment]) => segment < journal.firstSegment);
   expect(moved.length).toBeGreaterThan(10);
+  expect(bodies(journal, engine)).toEqual(kept);
+  await harness.broker.close();
+  const second = await open(directory);
+  expect(bodies(second.journal, second.engine)).toEqual(kept);
+  await second.harness.broker.close();
+});
+
+test('what was published with a settlement is copied forward like others', async () => {
+  const directory = tempDirectory();
+  const { harness, journal, engine } = await open(directory);
+  const { session, wire } = await harness.open();
+  for (const queue of ['work', 'kept', 'gone']) harness.send(session, [CLIENT_OPS.QUEUE_DECLARE, 1, queue, null]);
+  harness.send(session, [
+    CLIENT_OPS.CONSUME,
+    2,
+    1,
+    { queues: ['work'], prefetch: 0, ack: 'late', queueOrder: 'strict' },
+  ]);
+  harness.send(session, [
+    CLIENT_OPS.CONSUME,
+    3,
+    2,
+    { queues: ['gone'], prefetch: 0, ack: 'none', queueOrder: 'strict' },
+  ]);
+  const jobs = Array.from({ length: 20 }, () => ({ queue: 'work', body: '' }));
+  harness.publish(session, 1, jobs);
+  await harness.turn();
+  const kept = new Map<number, string>();
+  for (const [i] of jobs.entries()) {
+    const messages = [0, 1].map((n) => ({ queue: 'kept', body: bodyOf(2 * i + n) }));
+    for (const { body } of messages) kept.set(jobs.length + kept.size + 1, body);
+    const follow = publishBatch({ firstSeq: 1, messages }).bytes;
+    harness.send(session, [CLIENT_OPS.COMPLETE, i + 1, [i + 1, 1], [null], follow]);
+  }
+  await harness.turn();
+  expect(bodies(journal, engine)).toEqual(kept);
+  for (let seq = jobs.length + 1; journal.stagedSegment < 7; seq++) {
+    harness.publish(session, seq, [{ queue: 'gone', body: bodyOf(seq) }]);
+    if (seq % 20 === 0) await harness.turn();
+    wire.frames.length = 0;
+  }
+  await eventually(
+    () => journal.firstSegment,
+    (segment) => segment > 1,
+    'the first segment to be deleted',
+  );
+  await harness.turn();
   expect(bodies(journal, engine)).toEqual(kept);
   await harness.broker.close();
   const second = await open(directory);

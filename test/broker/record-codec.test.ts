@@ -245,6 +245,8 @@ describe('record codec', () => {
       timeMs: 1_000,
       queue: 4,
       entries: [0, 17, 9, 1, 1_795_440_650_333, 1, 2 ** 40, 0, 3, 0],
+      settled: [],
+      follow: null,
       batch: results,
       segment: 3,
       offset: 500,
@@ -256,6 +258,35 @@ describe('record codec', () => {
     expect([...read.batch.ttlMs.slice(0, 2)]).toEqual([50, 0]);
     expect(bodyOf(payloadOf(read.batch, 1))).toBe('two');
     expect(describeRecord(written)).toMatchObject({ type: 'complete', entries: record.entries });
+  });
+
+  test('reads back what is published with a completion, where it lies', () => {
+    const published = publishBatch({
+      firstSeq: 1,
+      messages: [
+        { queue: 'a', body: 'x' },
+        { queue: 'b', priority: 9 },
+      ],
+    });
+    const completed = completeBatch(7, [[3, null]], published.bytes);
+    const follow: PublishRecord = {
+      ...{ type: 'publish', timeMs: 1_000, baseId: 2 ** 40, namespace: 'team', producer: null, exceptions: [1, 5] },
+      ...{ batch: completed.follow!, routes: null, segment: 3, offset: 500 + completed.followOffset },
+    };
+    const record: CompleteRecord = {
+      ...{ type: 'complete', timeMs: 1_000, queue: 0, entries: [], settled: [17], follow },
+      ...{ batch: completed, segment: 3, offset: 500 },
+    };
+    const head = encodeCompleteHead(record);
+    const written = { type: RECORD_TYPES.complete, head, body: completed.bytes.slice(), segment: 3, bodyOffset: 500 };
+    const read = new RecordReader().read(written) as CompleteRecord;
+    expect(read).toMatchObject({ settled: [17], entries: [], follow: { ...follow, batch: { targets: ['a', 'b'] } } });
+    const at = read.follow!.offset - 500 + read.follow!.batch.payloadOffset[0]!;
+    expect(bodyOf(written.body.subarray(at, at + read.follow!.batch.payloadLength[0]!))).toBe('x');
+    expect(describeRecord(written)).toMatchObject({
+      settled: [17],
+      follow: { baseId: 2 ** 40, count: 2, targets: ['a', 'b'], exceptions: [1, 5] },
+    });
   });
 
   test('reads back where the messages of a publish went', () => {

@@ -1,19 +1,22 @@
 /** COMPLETE frames for the engine: written and scanned by the real codec. */
 import { CompleteBatch, FrameReader, FrameWriter, TagRanges, writeComplete } from '@lovage/protocol';
 
-export type TestResult = readonly [tag: number, body: string, ttlMs?: number];
+/** A body of null keeps nothing. */
+export type TestResult = readonly [tag: number, body: string | null, ttlMs?: number];
 
 export function completeBatch(
   settleSeq: number,
   results: readonly TestResult[],
-  bodyBytesMax = 1_000_000,
+  follow: Uint8Array | null = null,
 ): CompleteBatch {
   const writer = new FrameWriter(256);
   const ranges = new TagRanges();
   for (const [tag] of results) ranges.add(tag);
-  const fields = results.map(([, body, ttlMs = 0]) => ({ ttlMs, contentType: null, body: Buffer.from(body) }));
-  writeComplete(writer, settleSeq, ranges, fields);
-  const limits = { bodyBytesMax, headerBytesMax: 1_000 };
+  const fields = results.map(([, body, ttlMs = 0]) =>
+    body === null ? null : { ttlMs, contentType: null, body: Buffer.from(body) },
+  );
+  writeComplete(writer, settleSeq, ranges, fields, follow);
+  const limits = { bodyBytesMax: 1_000_000, headerBytesMax: 1_000 };
   return new CompleteBatch().scan(new FrameReader().open(writer.copy()), limits);
 }
 

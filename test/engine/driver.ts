@@ -4,7 +4,7 @@ import type { Command, ConsumeCommand } from '../../server/engine/command.js';
 import { Engine } from '../../server/engine/engine.js';
 import type { BindingFacts } from '../../server/engine/exchange.js';
 import type { EngineOptions } from '../../server/engine/state.js';
-import { completeBatch } from './complete-batch.js';
+import { completeBatch, type TestResult } from './complete-batch.js';
 import { publishBatch, type TestFrame, type TestMessage } from './publish-batch.js';
 import { type Effect, Recorder, replayed, TestLog } from './recorder.js';
 import { recount } from './recount.js';
@@ -118,8 +118,8 @@ export class EngineDriver {
   }
 
   /** Completes deliveries, each with a body. */
-  complete(session: number, results: readonly (readonly [tag: number, body: string, ttlMs?: number])[]): Effect[] {
-    return this.apply({ type: 'complete', session, batch: completeBatch(this.#settleSeq(session), results) });
+  complete(session: number, results: readonly TestResult[], follow: Uint8Array | null = null): Effect[] {
+    return this.apply({ type: 'complete', session, batch: completeBatch(this.#settleSeq(session), results, follow) });
   }
 
   /** A new segment begins with a checkpoint. */

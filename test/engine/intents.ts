@@ -95,6 +95,9 @@ export type Intent =
       /** Characters of a NACK's reason, -1 for none. */
       readonly reason: number;
       readonly cause: FailureCause;
+      /** Of a COMPLETE of one tag: what is published with it. */
+      readonly follow?: readonly MessageIntent[];
+      readonly autoDeclare?: boolean;
     }
   | {
       readonly type: 'watch';
@@ -282,6 +285,8 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       delayMs: fc.constantFrom(-1, -1, 0, 0, 20),
       reason: fc.constantFrom(-1, 0, 7, 100, 101),
       cause: fc.constantFrom('failed' as const, 'crashed' as const),
+      follow: fc.oneof(fc.constant([]), fc.array(message, { maxLength: 3 })),
+      autoDeclare: fc.nat(3).map((n) => n === 0),
     }),
   ],
   [

@@ -34,8 +34,8 @@ export class ReferenceModel extends ModelState {
   readonly #queues = new ModelQueues(this, this.#messages, this.#flow);
   readonly #sessions = new ModelSessions(this, this.#messages, this.#flow);
   readonly #settling = new ModelSettling(this, this.#messages, this.#flow);
-  readonly #results = new ModelResults(this, this.#messages, this.#settling);
   readonly #publishing = new ModelPublishing(this, this.#messages, this.#flow);
+  readonly #results = new ModelResults(this, this.#messages, this.#settling, this.#publishing);
   readonly #messageActs = new ModelMessageActs(this, this.#messages, this.#flow, this.#results);
   readonly #exchanges = new ModelExchanges(this);
   readonly #tokens = new ModelTokens(this);
@@ -189,7 +189,7 @@ export class ReferenceModel extends ModelState {
       ack: settle,
       nack: settle,
       release: settle,
-      complete: (command) => this.#results.complete(command),
+      complete: (command, tableSize) => this.#results.complete(command, tableSize),
       'result-watch': (command) => this.#results.watch(command),
       'result-unwatch': (command) => this.#results.unwatch(command),
       note: (command) => this.#results.note(command),

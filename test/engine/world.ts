@@ -406,7 +406,11 @@ export class World {
       const settleSeq = again ? Math.max(1, last) : last + 1;
       this.#settleSeqs.set(session.number, settleSeq);
       if (op === 'complete')
-        return this.apply({ type: op, session: session.number, batch: this.#completed(settleSeq, ranges, count) });
+        return this.apply({
+          type: op,
+          session: session.number,
+          batch: this.#completed(settleSeq, ranges, count, requeue, this.#follow(session, how)),
+        });
       if (op === 'nack')
         this.apply({
           ...{ type: op, session: session.number, settleSeq, ranges, requeue, delayMs, cause: how.cause },
@@ -704,12 +708,32 @@ export class World {
 
   /** What the session holds, some that it does not hold any more, and one that it was never given. */
   /** Results for the tags of ranges, some of which are kept for a short time. */
-  #completed(settleSeq: number, ranges: readonly number[], life: number): CompleteBatch {
+  #completed(
+    settleSeq: number,
+    ranges: readonly number[],
+    life: number,
+    isKept: boolean,
+    follow: Uint8Array | null,
+  ): CompleteBatch {
     const results: TestResult[] = [];
     for (let i = 0; i < ranges.length; i += 2)
       for (let tag = ranges[i]!; tag < ranges[i]! + ranges[i + 1]!; tag++)
-        results.push([tag, `result of ${tag}`, life === 1 ? 0 : 30 * life]);
-    return completeBatch(settleSeq, results);
+        results.push([tag, isKept ? `result of ${tag}` : null, life === 1 ? 0 : 30 * life]);
+    // Of several tags only now and then: it is refused.
+    return completeBatch(settleSeq, results, results.length === 1 || settleSeq % 8 === 0 ? follow : null);
+  }
+
+  /** What is published with a settlement; to an exchange only now and then, because it is refused. */
+  #follow(
+    session: ModelSession,
+    { follow = [], autoDeclare = false }: Pick<IntentOf<'settle'>, 'follow' | 'autoDeclare'>,
+  ): Uint8Array | null {
+    if (follow.length === 0) return null;
+    const messages = follow.map((intent) => {
+      const isRouted = intent.routingKey === 5;
+      return this.#message(session, isRouted ? intent : { ...intent, exchange: undefined }, false);
+    });
+    return publishBatch({ firstSeq: 1, flags: autoDeclare ? PUBLISH_FLAGS.AUTO_DECLARE : 0, messages }).bytes;
   }
 
   #tagsToSettle({ leases, lastTag }: ModelSession): number[] {

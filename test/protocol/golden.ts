@@ -175,16 +175,17 @@ function encodeSettle(frame: unknown[]): Uint8Array {
 }
 
 function encodeComplete(frame: unknown[]): Uint8Array {
-  const [, settleSeq, pairs, results] = frame as [
+  const [, settleSeq, pairs, results, follow = null] = frame as [
     number,
     number,
     number[],
-    [number, string | null, null, Uint8Array][],
+    ([number, string | null, null, Uint8Array] | null)[],
+    Uint8Array?,
   ];
   const ranges = new TagRanges();
   for (let i = 0; i < pairs.length; i += 2) for (let n = 0; n < pairs[i + 1]!; n++) ranges.add(pairs[i]! + n);
   const writer = new FrameWriter(16);
-  const fields = results.map(([ttlMs, contentType, , body]) => ({ ttlMs, contentType, body }));
-  writeComplete(writer, settleSeq, ranges, fields);
+  const fields = results.map((result) => result && { ttlMs: result[0], contentType: result[1], body: result[3] });
+  writeComplete(writer, settleSeq, ranges, fields, follow);
   return writer.copy();
 }

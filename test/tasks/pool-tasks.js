@@ -97,6 +97,11 @@ app.task('tell.often', async (ctx, ms) => {
 app.task('deaf', async (_, ms) => {
   await sleep(ms);
 });
+const child = app.task('child', (_, n) => n);
+app.task('parent', async (ctx, n) => {
+  await child.with({ queue: 'children' }).sendOnCompletion(ctx, n);
+  return n;
+});
 const held = [];
 app.task('leak', (_, mebibytes) => {
   held.push(Buffer.alloc(mebibytes * 1_048_576, 1));

@@ -1,6 +1,7 @@
 /** PUBLISH: what is taken, what is known, what is refused. */
 import assert from 'node:assert/strict';
 import { type ErrorCode, PUBLISH_FLAGS, type PublishBatch } from '@lovage/protocol';
+import type { RefusedPublish } from '../../../server/engine/command.js';
 import type { ModelExchange } from '../exchange-model.js';
 import { payloadOf } from '../publish-batch.js';
 import type { CommandOf, ModelProducer, ModelQueue, ModelSession } from './entities.js';
@@ -85,6 +86,47 @@ export class ModelPublishing {
     }
     if (producer !== null) producer.confirmedSeq = Math.max(producer.confirmedSeq, batch.confirmedSeq);
     this.#flow.flow();
+  }
+
+  /** Messages to queues that are taken with a settlement, all or none: why not, or what takes them. */
+  follow(
+    namespace: string,
+    batch: PublishBatch,
+    refused: RefusedPublish | null,
+    tableSize: number,
+  ): ErrorCode | (() => void) {
+    const state = this.#state;
+    const command = { type: 'publish', session: 0, batch, refused } as const;
+    const code = this.#whyRefused(namespace, command, false, tableSize) ?? refused?.code ?? null;
+    if (code !== null) return code;
+    if ((batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0)
+      for (const name of batch.targets)
+        if (state.queue(namespace, name) === null) this.#messages.createQueue(namespace, name);
+    const windows = new Map([...state.queues.values()].map((queue) => [queue, new Map(queue.dedup)]));
+    const taken = new Map<ModelQueue, Taken>();
+    const fresh: [queue: ModelQueue, i: number][] = [];
+    const refusals: ErrorCode[] = [];
+    for (let i = 0; i < batch.count; i++) {
+      const queue = state.queue(namespace, batch.targets[batch.target[i]!]!);
+      const key = batch.dedupKeys.get(i);
+      const twin = queue === null || key === undefined ? undefined : windows.get(queue)!.get(key);
+      if (queue === null) refusals.push(this.#whyMissing(batch));
+      else if (twin !== undefined && twin.timeMs + queue.settings.dedupWindowMs > state.nowMs)
+        queue.totals.duplicates++;
+      else if (!this.#claim(queue, taken, batch.payloadLength[i]!)) refusals.push('QUEUE_FULL');
+      else {
+        fresh.push([queue, i]);
+        if (key !== undefined && queue.settings.dedupWindowMs > 0)
+          windows.get(queue)!.set(key, { id: 0, timeMs: state.nowMs, isMemory: false });
+      }
+    }
+    if (refusals.length > 0) return refusals[0]!;
+    return () => {
+      const baseId = state.nextId;
+      state.nextId += batch.count;
+      for (const [queue, i] of fresh) this.#take(batch, i, baseId + i, queue, false);
+      this.#use(batch.targets, namespace);
+    };
   }
 
   #whyRefused(

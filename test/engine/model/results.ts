@@ -7,6 +7,7 @@ import { payloadOf } from '../publish-batch.js';
 import type { Answer, CommandOf, ModelMessage, ModelQueue, ModelSession } from './entities.js';
 import type { ModelMessages } from './messages.js';
 import { defaultsOf } from './namespaces.js';
+import type { ModelPublishing } from './publishing.js';
 import type { ModelSettling } from './settling.js';
 import type { ModelState } from './state.js';
 
@@ -14,23 +15,41 @@ export class ModelResults {
   readonly #state: ModelState;
   readonly #messages: ModelMessages;
   readonly #settling: ModelSettling;
+  readonly #publishing: ModelPublishing;
 
-  constructor(state: ModelState, messages: ModelMessages, settling: ModelSettling) {
+  constructor(state: ModelState, messages: ModelMessages, settling: ModelSettling, publishing: ModelPublishing) {
     this.#state = state;
     this.#messages = messages;
     this.#settling = settling;
+    this.#publishing = publishing;
   }
 
-  complete(command: CompleteCommand): void {
-    const { batch, session } = command;
-    const { settleSeq, ranges } = batch;
-    this.#settling.settle({ type: 'complete', session, settleSeq, ranges: ranges.pairs }, (done) => {
-      for (const [message] of done) {
-        message.queue.totals.acked++;
-        if (message.state === 'leased') message.attempts++;
-      }
-      this.keep(this.#state.sessions.get(session)!.namespace, batch, done);
-    });
+  /** `tableSize`: slots in use before it, which decides whether there is room for what is published with it. */
+  complete(command: CompleteCommand, tableSize: number): void {
+    const { batch, session, refused = null } = command;
+    const { settleSeq, ranges, follow } = batch;
+    const { namespace } = this.#state.sessions.get(session)!;
+    let take: (() => void) | null = null;
+    this.#settling.settle(
+      { type: 'complete', session, settleSeq, ranges: ranges.pairs },
+      (done) => {
+        for (const [message] of done) {
+          message.queue.totals.acked++;
+          if (message.state === 'leased') message.attempts++;
+        }
+        this.keep(namespace, batch, done);
+        take?.();
+      },
+      (message) => {
+        if (batch.problem !== null) return batch.problem.code;
+        if (follow === null) return null;
+        if (message === null) return 'INVALID_ARGUMENT';
+        const planned = this.#publishing.follow(namespace, follow, refused, tableSize);
+        if (typeof planned === 'string') return planned;
+        take = planned;
+        return null;
+      },
+    );
   }
 
   watch({ session: number, request, ids }: CommandOf<'result-watch' | 'result-unwatch'>): void {
@@ -146,9 +165,11 @@ export class ModelResults {
 
   /** Messages that are with nobody any more have their results, each by its place in the frame. */
   keep(namespace: string, batch: CompleteCommand['batch'], done: readonly (readonly [ModelMessage, number])[]): void {
-    if (done.length === 0) return;
+    const kept = done.filter(([, index]) => batch.payloadLength[index]! > 0);
+    for (const [message, index] of done) if (batch.payloadLength[index] === 0) this.#state.messages.delete(message.id);
+    if (kept.length === 0) return;
     const to = this.#queue(namespace);
-    for (const [message, index] of done) {
+    for (const [message, index] of kept) {
       const payload = payloadOf(batch, index);
       this.#push(message.id, payload);
       if (to === null) this.#state.messages.delete(message.id);

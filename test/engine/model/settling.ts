@@ -1,5 +1,5 @@
 /** START, ACK, NACK and RELEASE. */
-import type { FailureCause } from '@lovage/protocol';
+import type { ErrorCode, FailureCause } from '@lovage/protocol';
 import type { NackCommand, SettleCommand } from '../../../server/engine/command.js';
 import type { ModelConsumer, ModelLease, ModelMessage, ModelSession } from './entities.js';
 import type { ModelFlow } from './flow.js';
@@ -29,10 +29,11 @@ export class ModelSettling {
     this.#flow = flow;
   }
 
-  /** `keep` is told the messages of a COMPLETE, each with its place among the tags. */
+  /** `keep` is told the messages of a COMPLETE, each with its place among the tags; `admit` says why a delivery may not be settled. */
   settle(
     command: Settlement,
     keep: (done: readonly (readonly [ModelMessage, number])[]) => void = () => undefined,
+    admit: (message: ModelMessage | null) => ErrorCode | null = () => null,
   ): void {
     const done: [ModelMessage, number][] = [];
     let before = 0;
@@ -56,7 +57,7 @@ export class ModelSettling {
           continue;
         }
         for (let tag = first; tag < first + count; tag++) {
-          const message = this.#settleTag(session, command, tag, released);
+          const message = this.#settleTag(session, command, tag, released, admit);
           if (message !== null) done.push([message, before + tag - first]);
         }
       }
@@ -76,9 +77,10 @@ export class ModelSettling {
     command: Settlement,
     tag: number,
     released: Set<ModelConsumer>,
+    admit: (message: ModelMessage | null) => ErrorCode | null,
   ): ModelMessage | null {
     const lease = session.leases.get(tag);
-    const refuse = (code: 'SUPERSEDED' | 'ALREADY_SETTLED' | 'INVALID_ARGUMENT'): void =>
+    const refuse = (code: ErrorCode): void =>
       this.#state.answer({
         type: 'refused',
         session: session.number,
@@ -101,6 +103,11 @@ export class ModelSettling {
     }
     if (command.type === 'release' && message?.state === 'started') {
       refuse('INVALID_ARGUMENT');
+      return null;
+    }
+    const code = admit(message);
+    if (code !== null) {
+      refuse(code);
       return null;
     }
     this.#messages.endLease(lease);
