@@ -237,7 +237,8 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     this.#settled(delivery);
     const { tag } = delivery.wire;
     const startSeq = this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq;
-    if (nack === null || this.#options.fields.ack !== 'late') return this.#settlements.ackAwaited(tag, startSeq);
+    if (nack === null || this.#options.fields.ack !== 'late')
+      return this.#settlements.ackAwaited(tag, startSeq, this.#gatherMs);
     return this.#settlements.nackAwaited(tag, startSeq, nack);
   }
 
@@ -248,7 +249,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     const { tag } = delivery.wire;
     if (this.#options.fields.ack !== 'late')
       return this.#settlements.ackAwaited(tag, this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq);
-    return this.#settlements.completeAwaited(tag, delivery.startSeq, result);
+    return this.#settlements.completeAwaited(tag, delivery.startSeq, result, this.#gatherMs);
   }
 
   settleWith(delivery: ActiveDelivery, result: ResultFields | null, publish: readonly FollowUp[]): Promise<void> {
@@ -354,6 +355,12 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     this.#wakeQuiet();
   }
 
+  /** ms that the end of a handler may wait for that of others: none when there will soon be nothing to begin. */
+  get #gatherMs(): number {
+    const { gatherMs } = this.#options;
+    return gatherMs > 0 && this.#waiting.size > 2 * this.#concurrency ? gatherMs : 0;
+  }
+
   get #isSettledWhenSent(): boolean {
     return this.#options.fields.ack === 'none';
   }
@@ -386,6 +393,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     this.#state = 'cancelling';
     // A loop that is left takes nothing any more, a handler works off what is its own.
     if (!this.#isSettledWhenSent || this.#work.handler === undefined) this.#forgetWaiting();
+    this.#settlements.tellStarts();
     const { requests } = this.#context;
     const what = `cancel the consumer of ${this.#names}`;
     if (requests.isOpen) await requests.send(what, CLIENT_OPS.CANCEL, [this.id], false).catch(ignore);
@@ -424,7 +432,10 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     if (delivery.state === DELIVERY_STATE.DETACHED) return;
     delivery.state = DELIVERY_STATE.STARTED;
     this.#link(delivery);
-    if (!this.#isSettledWhenSent) this.#settlements.start(delivery);
+    if (this.#isSettledWhenSent) return;
+    const { fields, gatherMs } = this.#options;
+    if (gatherMs === 0 || fields.ack !== 'late') this.#settlements.start(delivery);
+    else this.#settlements.startWithin(delivery, gatherMs);
   }
 
   #run(delivery: ActiveDelivery): void {
@@ -461,7 +472,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   #done(delivery: ActiveDelivery): void {
     if (delivery.state === DELIVERY_STATE.STARTED) {
       this.#settled(delivery);
-      this.#settlements.ack(delivery.wire.tag);
+      this.#settlements.ack(delivery.wire.tag, this.#gatherMs);
     }
     this.#free();
   }

@@ -38,6 +38,8 @@ export class Settlements {
   readonly #channel: Channel;
   readonly #writer = new FrameWriter(1_024);
   #starting: ActiveDelivery[] = [];
+  /** Those that may be told later, and when at the latest; nearly in that order, because a client's consumers rarely differ. */
+  readonly #startingLater = new Deque<{ readonly delivery: ActiveDelivery; readonly dueMs: number }>();
   #acks: SettleBatch | null = null;
   #nacks: SettleBatch[] = [];
   #completes: SettleBatch | null = null;
@@ -49,6 +51,8 @@ export class Settlements {
   #sent = 0;
   #lastSeq = 0;
   #answeredSeq = 0;
+  /** ms at which what may wait is sent, Infinity while nothing waits. */
+  #flushDueMs = Number.POSITIVE_INFINITY;
   /** In the order in which they came, which is that of both numbers. */
   #waiters: { readonly settleSeq: number; readonly deadlineMs: number; readonly wake: () => void }[] = [];
   #isEnded = false;
@@ -71,13 +75,29 @@ export class Settlements {
     this.#starting.push(delivery);
   }
 
-  ack(tag: number): void {
+  /** The same, told in so many ms at the latest: a handler that is done before that says both at once. */
+  startWithin(delivery: ActiveDelivery, ms: number): void {
+    const dueMs = this.#context.nowMs() + ms;
+    this.#startingLater.push({ delivery, dueMs });
+    if (this.#startingLater.length === 1) this.#context.wakeAt(dueMs);
+  }
+
+  /** All that have begun are told with the next frames, because what comes next asks which have. */
+  tellStarts(): void {
+    this.#startDue(Number.POSITIVE_INFINITY);
+  }
+
+  /** `withinMs`, here and below: it may wait so long for others, 0 until the end of the turn. */
+  ack(tag: number, withinMs = 0): void {
     this.#ackBatch().add(tag);
+    this.#flushWithin(withinMs);
   }
 
   /** `startSeq`: number of the frame that said that the handler began, 0 if this frame says that as well, or SETTLED_BEFORE. */
-  ackAwaited(tag: number, startSeq: number): Promise<void> {
-    return this.#ackBatch().addAwaited(tag, startSeq);
+  ackAwaited(tag: number, startSeq: number, withinMs = 0): Promise<void> {
+    const batch = this.#ackBatch();
+    this.#flushWithin(withinMs);
+    return batch.addAwaited(tag, startSeq);
   }
 
   nack(tag: number, nack: ParsedNack): void {
@@ -89,13 +109,11 @@ export class Settlements {
   }
 
   /** As `ackAwaited`, with what came of the delivery. */
-  completeAwaited(tag: number, startSeq: number, result: ResultFields): Promise<void> {
+  completeAwaited(tag: number, startSeq: number, result: ResultFields, withinMs = 0): Promise<void> {
     const last = this.#completes;
     if (last !== null && (last.results.length >= LIMITS.resultsMax || last.resultBytes >= COMPLETE_BYTES)) this.#seal();
-    if (this.#completes === null) {
-      this.#completes = new SettleBatch(CLIENT_OPS.COMPLETE, null);
-      this.#channel.requestFlush();
-    }
+    this.#completes ??= new SettleBatch(CLIENT_OPS.COMPLETE, null);
+    this.#flushWithin(withinMs);
     return this.#completes.addResult(tag, startSeq, result);
   }
 
@@ -119,8 +137,16 @@ export class Settlements {
     if (this.#releases.ranges.rangeCount >= LIMITS.rangesMax) this.#seal();
   }
 
+  #flushWithin(ms: number): void {
+    if (ms === 0) return this.#channel.requestFlush();
+    if (this.#flushDueMs !== Number.POSITIVE_INFINITY) return;
+    this.#flushDueMs = this.#context.nowMs() + ms;
+    this.#context.wakeAt(this.#flushDueMs);
+  }
+
   /** Sends what has gathered. Without a connection it gathers on. Answers are small and bounded by the prefetch, so they wait for no room. */
   flush(): void {
+    this.#flushDueMs = Number.POSITIVE_INFINITY;
     if (!this.#channel.isOpen) return;
     this.#seal();
     this.#send();
@@ -207,7 +233,13 @@ export class Settlements {
   tick(nowMs: number): number {
     const waiters = this.#waiters;
     while (waiters.length > 0 && waiters[0]!.deadlineMs <= nowMs) waiters.shift()!.wake();
-    return waiters[0]?.deadlineMs ?? Number.POSITIVE_INFINITY;
+    this.#startDue(nowMs);
+    if (this.#flushDueMs <= nowMs) {
+      this.#flushDueMs = Number.POSITIVE_INFINITY;
+      this.#channel.requestFlush();
+    }
+    const nextMs = Math.min(this.#flushDueMs, this.#startingLater.at(0)?.dueMs ?? Number.POSITIVE_INFINITY);
+    return Math.min(nextMs, waiters[0]?.deadlineMs ?? Number.POSITIVE_INFINITY);
   }
 
   /**
@@ -234,10 +266,7 @@ export class Settlements {
 
   #ackBatch(): SettleBatch {
     if (this.#acks !== null && this.#acks.ranges.rangeCount >= LIMITS.rangesMax) this.#seal();
-    if (this.#acks === null) {
-      this.#acks = new SettleBatch(CLIENT_OPS.ACK, null);
-      this.#channel.requestFlush();
-    }
+    this.#acks ??= new SettleBatch(CLIENT_OPS.ACK, null);
     return this.#acks;
   }
 
@@ -278,6 +307,17 @@ export class Settlements {
     if (releases !== null) this.#number(releases);
   }
 
+  /** Handlers that have gone on for so long that the broker has to be told. */
+  #startDue(nowMs: number): void {
+    const later = this.#startingLater;
+    for (let first = later.at(0); first !== undefined; first = later.at(0)) {
+      const isOver = first.delivery.state !== DELIVERY_STATE.STARTED;
+      if (!isOver && first.dueMs > nowMs) return;
+      later.shift();
+      if (!isOver) this.start(first.delivery);
+    }
+  }
+
   /** A delivery that is settled or lost already needs no START. */
   #sealStarts(): void {
     const starting = this.#starting;
@@ -316,6 +356,7 @@ export class Settlements {
     const batches = [...this.#unanswered.toArray(), ...this.#gathering()];
     this.#unanswered.clear();
     this.#starting = [];
+    this.#startingLater.clear();
     this.#acks = null;
     this.#nacks = [];
     this.#completes = null;

@@ -56,6 +56,11 @@ const UNKNOWN_DELAY_MS = 10_000;
 const PREFETCH_MAX = 65_535;
 /** ms that tasks have between being told to give up and being given up. */
 const ABORT_MS = 1_000;
+/**
+ * ms before the broker is told of tasks in children. It is the child that dies of a task, and its worker tells: so a task that is shorter needs not be told to have begun. In
+ * the thread of the worker the broker has to know at once, because that dies with its task.
+ */
+const GATHER_MS = 2;
 /** ms between two looks of the autoscaler. */
 const LOOK_MS = 250;
 /** ms in which tasks that nobody here has are gathered before the broker is told. */
@@ -90,7 +95,7 @@ export class Worker {
     this.#served = this.#options.queues;
     this.#concurrency = concurrency;
     this.#autoscaler = autoscale === null ? null : new Autoscaler(autoscale);
-    this.#pool = pool === 'threads' || pool === 'processes' ? this.#childPool(pool) : new LocalPool(app, pool);
+    this.#pool = hasChildren(pool) ? this.#childPool(pool) : new LocalPool(app, pool);
     this.#ended = ended;
   }
 
@@ -268,6 +273,7 @@ export class Worker {
       concurrency: Math.max(1, this.#concurrency - this.active),
       ack: 'late',
       giveBack: (delivery: Delivery) => this.#giveBack(delivery),
+      gatherMs: hasChildren(this.#options.pool) ? GATHER_MS : 0,
     });
     void consumer.ended.then((error) => {
       if (error !== null && error.code !== 'CLIENT_CLOSED') this.#options.onError(error);
@@ -369,4 +375,8 @@ function nameOf(delivery: Delivery): string | null {
     // Headers that JavaScript cannot hold.
     return null;
   }
+}
+
+function hasChildren(pool: PoolKind): pool is 'threads' | 'processes' {
+  return pool === 'threads' || pool === 'processes';
 }

@@ -42,6 +42,8 @@ const EARLY_BATCH_BYTES = 48 * 1024;
 const STAGED_BYTES_MAX = 32 * 1024 * 1024;
 /** Bytes that the lists of queues of one publish may need in the journal: five for each of the copies that a frame may make. */
 const ROUTES_BYTES = 5_000_000;
+/** ms that settlements gather after a batch, if nobody waits for anything that rests on them. */
+const GATHER_MS = 1;
 /** Bytes that the settlement of one message may need in the journal: an id and a count, and its share of headers. */
 const SETTLE_BYTES = 24;
 /** A waiting message's columns, its place in the index of ids and a share of its queue's; a lease's, and its tag. */
@@ -72,6 +74,11 @@ export class Broker implements BatchOwner {
   #isTurnAsked = false;
   #isCommitting = false;
   #commitDone: Promise<void> = Promise.resolve();
+  /** Monotonic ms at which the last batch was on disk. */
+  #committedAtMs = Number.NEGATIVE_INFINITY;
+  /** Nothing is to gather any longer. */
+  #isSettling = false;
+  #cancelGathering: (() => void) | null = null;
   #cancelTimer: (() => void) | null = null;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #isClosed = false;
@@ -306,8 +313,10 @@ export class Broker implements BatchOwner {
 
   /** Commits what has arrived and tells its effects. */
   async settle(): Promise<void> {
+    this.#isSettling = true;
     this.#endTurn();
     while (this.#isCommitting) await this.#commitDone;
+    this.#isSettling = false;
   }
 
   /** Finishes what is under way, syncs, and lets go of the journal. */
@@ -338,7 +347,7 @@ export class Broker implements BatchOwner {
   #endTurn(): void {
     this.#isTurnAsked = false;
     this.#router.flushNow();
-    if (this.#router.hasStaged && !this.#isCommitting) this.#commitDone = this.#commit();
+    this.#commitIfDue();
     if (this.engine.isSweeping) this.#clock.atTurnEnd(() => this.tick());
     this.#armTimer();
   }
@@ -349,7 +358,9 @@ export class Broker implements BatchOwner {
    */
   async #commit(): Promise<void> {
     this.#isCommitting = true;
-    while (this.#router.hasStaged) {
+    this.#cancelGathering?.();
+    this.#cancelGathering = null;
+    for (let goesOn = true; goesOn; ) {
       this.#router.seal();
       this.#housekeeping.sealed();
       this.#journal.reserve(this.engine.state.table.size * SETTLE_BYTES);
@@ -357,14 +368,37 @@ export class Broker implements BatchOwner {
       const committed = this.#journal.commit();
       this.#router.release();
       await committed;
-      const syncMs = this.#clock.monotonicMs() - startMs;
+      this.#committedAtMs = this.#clock.monotonicMs();
+      const syncMs = this.#committedAtMs - startMs;
       for (const observe of this.#syncObservers) observe(syncMs);
       this.#router.committed();
       this.#relieve();
       this.#housekeeping.committed();
-      if (!this.#router.hasStaged) this.#router.release();
+      goesOn = this.#router.hasStaged && this.#isDue();
+      if (!goesOn) this.#router.release();
     }
     this.#isCommitting = false;
+    this.#commitIfDue();
+  }
+
+  #commitIfDue(): void {
+    if (!this.#router.hasStaged || this.#isCommitting) return;
+    if (this.#isDue()) this.#commitDone = this.#commit();
+    else this.#cancelGathering ??= this.#clock.setTimer(() => this.#gathered(), GATHER_MS);
+  }
+
+  #gathered(): void {
+    this.#cancelGathering = null;
+    if (this.#router.hasStaged && !this.#isCommitting) this.#commitDone = this.#commit();
+  }
+
+  /**
+   * Whether what is staged goes to disk now. What somebody waits for does; settlements shortly after another batch wait for more of their kind: each batch is a sync, which
+   * what is published meanwhile would have to wait for, and an answer to each client.
+   */
+  #isDue(): boolean {
+    if (this.#journal.syncClass !== 'always' || this.#isSettling || this.#router.isAwaited) return true;
+    return this.#clock.monotonicMs() - this.#committedAtMs >= GATHER_MS;
   }
 
   #relieve(): void {

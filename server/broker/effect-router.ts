@@ -98,6 +98,12 @@ export class EffectRouter implements EffectSink {
     return this.#staged > 0;
   }
 
+  /** Whether somebody waits for what rests on the gathering batch. */
+  get isAwaited(): boolean {
+    for (const outlet of this.gathering) if (outlet.gathering.isAwaited) return true;
+    return false;
+  }
+
   /** The gathering batch goes to disk. */
   seal(): void {
     for (const outlet of this.gathering) outlet.seal();

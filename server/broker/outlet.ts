@@ -32,6 +32,13 @@ export class Bucket {
   readonly calledOff = new TagRanges();
   readonly terminated = new TagRanges();
 
+  /** Whether somebody waits for something in it. That settlements are done is heard early enough with what comes next: their credit is back already. */
+  get isAwaited(): boolean {
+    const { frames, confirms, leases, resultCount, recalls, calledOff, terminated } = this;
+    if (frames.length > 0 || confirms.length > 0 || leases.length > 0 || resultCount > 0) return true;
+    return !recalls.isEmpty || !calledOff.isEmpty || !terminated.isEmpty;
+  }
+
   answer(frame: Uint8Array): void {
     this.frames.push(frame);
     this.frameBytes += frame.length;

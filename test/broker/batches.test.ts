@@ -37,6 +37,45 @@ describe('a batch', () => {
     expect(journal.isCommitting).toBe(false);
   });
 
+  test('of settlements gathers for a moment after another batch, unless somebody waits for what is in it', async () => {
+    const { harness, client } = await withQueue();
+    const { journal, sessions } = harness;
+    client.consume(['q'], { prefetch: 0 });
+    client.publish(Array.from({ length: 9 }, () => message));
+    await harness.turns();
+    sessions.clock.advance(10);
+    client.heard();
+    // Long after the last batch the first goes at once, the others together.
+    client.settle(CLIENT_OPS.ACK, [1, 1]);
+    await harness.turnsAtOnce();
+    expect(client.heard()).toEqual(['SETTLED']);
+    const before = journal.gatheringBatch;
+    for (const tag of [2, 3, 4]) {
+      client.settle(CLIENT_OPS.ACK, [tag, 1]);
+      await harness.turnsAtOnce();
+    }
+    expect(client.heard()).toEqual([]);
+    expect(journal.gatheringBatch).toBe(before);
+    sessions.clock.advance(1);
+    await harness.turnsAtOnce();
+    expect(client.frames()).toEqual([[SERVER_OPS.SETTLED, 4]]);
+    expect(journal.gatheringBatch).toBe(before + 1);
+    // A confirm is waited for, and takes what has gathered along.
+    client.settle(CLIENT_OPS.ACK, [5, 1]);
+    await harness.turnsAtOnce();
+    expect(client.heard()).toEqual([]);
+    client.publish([message]);
+    await harness.turnsAtOnce();
+    expect(client.heard().sort()).toEqual(['CONFIRM', 'DELIVER', 'SETTLED']);
+    // What comes back is waited for, too, and a broker that stops waits for nothing.
+    client.settle(CLIENT_OPS.NACK, [6, 1]);
+    await harness.turnsAtOnce();
+    expect(client.heard().sort()).toEqual(['DELIVER', 'SETTLED']);
+    client.settle(CLIENT_OPS.ACK, [7, 1]);
+    await sessions.broker.settle();
+    expect(client.heard()).toEqual(['SETTLED']);
+  });
+
   test('is one for everything that comes in one turn', async () => {
     const { harness, client } = await withQueue();
     const { journal } = harness;

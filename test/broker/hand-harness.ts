@@ -92,8 +92,15 @@ export class HandHarness {
     return client;
   }
 
-  /** What can happen without the disk has happened: the turn has ended, and whatever asked for one more has had it. */
+  /** What can happen without the disk has happened: the turn has ended, whatever asked for one more has had it, and what gathers has gathered for long enough. */
   async turns(): Promise<void> {
+    await this.turnsAtOnce();
+    this.sessions.clock.advance(1);
+    await this.turnsAtOnce();
+  }
+
+  /** The same while no time passes. */
+  async turnsAtOnce(): Promise<void> {
     for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
   }
 

@@ -217,6 +217,50 @@ describe('settling', () => {
     ]);
   });
 
+  test('lets starts and ends gather for as long as it may, and tells of an end at once when there is little left to begin', async () => {
+    const { ends, handler } = heldHandler();
+    const { broker } = await consuming(handler, { prefetch: 10, concurrency: 2, gatherMs: 50 });
+    broker.socket.deliver(1, ...tagged(7));
+    await broker.turn();
+    expect(broker.socket.news()).toEqual([]);
+    // Five wait, and then four: the end of the second is told, and the first with it. Neither has to be told to have begun.
+    ends[0]!.resolve();
+    await broker.turn();
+    expect(broker.socket.news()).toEqual([]);
+    ends[1]!.resolve();
+    await broker.turn();
+    expect(broker.socket.news()).toEqual([['ACK', 1, [1, 2]]]);
+    await broker.pass(60);
+    expect(broker.socket.news()).toEqual([['START', 2, [3, 2]]]);
+    broker.socket.deliver(1, ...tagged(5, 8));
+    await broker.turn();
+    ends[2]!.resolve();
+    await broker.turn();
+    expect(broker.socket.news()).toEqual([]);
+    await broker.pass(60);
+    expect(broker.socket.news()).toEqual([
+      ['START', 3, [5, 1]],
+      ['ACK', 4, [3, 1]],
+    ]);
+  });
+
+  test('tells before a cancel what has begun, because the broker takes back what has not', async () => {
+    const { consumer, broker } = await consuming(heldHandler().handler, { concurrency: 2, gatherMs: 1_000 });
+    broker.socket.deliver(1, ...tagged(3));
+    await broker.turn();
+    expect(broker.socket.news()).toEqual([]);
+    outcomeOf(consumer.cancel());
+    await broker.turn();
+    expect(broker.socket.news().map(([op]) => op)).toEqual(['START', 'CANCEL']);
+  });
+
+  test('tells starts at once in mode early, however long they might gather', async () => {
+    const { broker } = await consuming(heldHandler().handler, { ack: 'early', gatherMs: 1_000 });
+    broker.socket.deliver(1, ...tagged(2));
+    await broker.turn();
+    expect(broker.socket.news()).toEqual([['START', 1, [1, 2]]]);
+  });
+
   test('numbers all frames together and keeps to the order START, ACK, NACK, RELEASE', async () => {
     const { broker } = await consuming(
       (delivery) => {

@@ -92,6 +92,8 @@ describe('options of consume', () => {
     ['INVALID_ARGUMENT', 'prefetch', 65_536],
     ['INVALID_ARGUMENT', 'prefetch', 1.5],
     ['INVALID_ARGUMENT', 'concurrency', 0],
+    ['INVALID_ARGUMENT', 'gatherMs', -1],
+    ['INVALID_ARGUMENT', 'gatherMs', 1_001],
     ['INVALID_ARGUMENT', 'concurrency', 65_536],
     ['INVALID_ARGUMENT', 'ack', 'sometimes'],
     ['INVALID_ARGUMENT', 'queueOrder', 'random'],
