@@ -36,7 +36,7 @@ import type { FollowUp } from './follow-ups.js';
 import type { NoteSender } from './notes.js';
 import { type ConsumerOptions, parseConcurrency, parsePrefetch } from './options.js';
 import type { Requests } from './requests.js';
-import { SETTLED_BEFORE, type Settlements } from './settlements.js';
+import { type Gather, SETTLED_BEFORE, type Settlements } from './settlements.js';
 import type { TagSet } from './tag-set.js';
 import { WaitingList } from './waiting-list.js';
 
@@ -238,7 +238,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     const { tag } = delivery.wire;
     const startSeq = this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq;
     if (nack === null || this.#options.fields.ack !== 'late')
-      return this.#settlements.ackAwaited(tag, startSeq, this.#gatherMs);
+      return this.#settlements.ackAwaited(tag, startSeq, this.#gather);
     return this.#settlements.nackAwaited(tag, startSeq, nack);
   }
 
@@ -249,7 +249,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     const { tag } = delivery.wire;
     if (this.#options.fields.ack !== 'late')
       return this.#settlements.ackAwaited(tag, this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq);
-    return this.#settlements.completeAwaited(tag, delivery.startSeq, result, this.#gatherMs);
+    return this.#settlements.completeAwaited(tag, delivery.startSeq, result, this.#gather);
   }
 
   settleWith(delivery: ActiveDelivery, result: ResultFields | null, publish: readonly FollowUp[]): Promise<void> {
@@ -353,6 +353,10 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
       delivery = next;
     }
     this.#wakeQuiet();
+  }
+
+  get #gather(): Gather {
+    return { withinMs: this.#gatherMs, mayWait: this.#options.gatherMs > 0 };
   }
 
   /** ms that the end of a handler may wait for that of others: none when there will soon be nothing to begin. */

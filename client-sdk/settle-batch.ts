@@ -21,6 +21,8 @@ export class SettleBatch {
   resultBytes = 0;
   /** COMPLETE of one tag: the PUBLISH that is taken with it. */
   follow: Uint8Array | null = null;
+  /** Nobody waits for its answer. */
+  mayWait = true;
   /** Number of the frame; 0 while it gathers. */
   settleSeq = 0;
   bytes: Uint8Array | null = null;

@@ -28,6 +28,16 @@ const NACKS_COMPARED = 8;
 /** Bytes of results after which another COMPLETE begins. */
 const COMPLETE_BYTES = 128 * 1024;
 
+/** How long an answer may wait to be told together with others. */
+export interface Gather {
+  /** ms that it may wait here; 0: until the end of the turn. */
+  readonly withinMs: number;
+  /** Nobody waits for the answer to it, so it may wait in the broker as well. */
+  readonly mayWait: boolean;
+}
+
+const AT_ONCE: Gather = { withinMs: 0, mayWait: false };
+
 /** In place of the number of a START: the broker has settled the delivery already, and its answer only frees the credit. */
 export const SETTLED_BEFORE = -1;
 
@@ -87,16 +97,17 @@ export class Settlements {
     this.#startDue(Number.POSITIVE_INFINITY);
   }
 
-  /** `withinMs`, here and below: it may wait so long for others, 0 until the end of the turn. */
+  /** Nobody waits for the answer. `withinMs`: see `Gather`. */
   ack(tag: number, withinMs = 0): void {
     this.#ackBatch().add(tag);
     this.#flushWithin(withinMs);
   }
 
   /** `startSeq`: number of the frame that said that the handler began, 0 if this frame says that as well, or SETTLED_BEFORE. */
-  ackAwaited(tag: number, startSeq: number, withinMs = 0): Promise<void> {
+  ackAwaited(tag: number, startSeq: number, gather: Gather = AT_ONCE): Promise<void> {
     const batch = this.#ackBatch();
-    this.#flushWithin(withinMs);
+    batch.mayWait &&= gather.mayWait;
+    this.#flushWithin(gather.withinMs);
     return batch.addAwaited(tag, startSeq);
   }
 
@@ -109,11 +120,12 @@ export class Settlements {
   }
 
   /** As `ackAwaited`, with what came of the delivery. */
-  completeAwaited(tag: number, startSeq: number, result: ResultFields, withinMs = 0): Promise<void> {
+  completeAwaited(tag: number, startSeq: number, result: ResultFields, gather: Gather = AT_ONCE): Promise<void> {
     const last = this.#completes;
     if (last !== null && (last.results.length >= LIMITS.resultsMax || last.resultBytes >= COMPLETE_BYTES)) this.#seal();
     this.#completes ??= new SettleBatch(CLIENT_OPS.COMPLETE, null);
-    this.#flushWithin(withinMs);
+    this.#completes.mayWait &&= gather.mayWait;
+    this.#flushWithin(gather.withinMs);
     return this.#completes.addResult(tag, startSeq, result);
   }
 
@@ -121,6 +133,7 @@ export class Settlements {
   completeWith(tag: number, startSeq: number, result: ResultFields | null, follow: Uint8Array): Promise<void> {
     const batch = new SettleBatch(CLIENT_OPS.COMPLETE, null);
     batch.follow = follow;
+    batch.mayWait = false;
     this.#followed.push(batch);
     this.#channel.requestFlush();
     return batch.addResult(tag, startSeq, result);
@@ -339,10 +352,16 @@ export class Settlements {
   #number(batch: SettleBatch): void {
     const writer = this.#writer;
     batch.settleSeq = ++this.#lastSeq;
-    if (batch.op === CLIENT_OPS.COMPLETE)
-      writeComplete(writer, batch.settleSeq, batch.ranges, batch.results, batch.follow);
-    else if (batch.nack === null) writeSettle(writer, batch.op, batch.settleSeq, batch.ranges, batch.delayMs);
-    else writeNack(writer, batch.op, batch.settleSeq, batch.ranges, batch.nack);
+    if (batch.op === CLIENT_OPS.COMPLETE) writeComplete(writer, batch.settleSeq, batch.ranges, batch.results, batch);
+    else if (batch.nack !== null) writeNack(writer, batch.op, batch.settleSeq, batch.ranges, batch.nack);
+    else
+      writeSettle(
+        writer,
+        batch.op,
+        batch.settleSeq,
+        batch.ranges,
+        batch.op === CLIENT_OPS.RELEASE ? batch.delayMs : batch.mayWait,
+      );
     batch.bytes = writer.copy();
     this.#unanswered.push(batch);
   }

@@ -2,9 +2,10 @@
 /**
  * COMPLETE: deliveries that are done, each with what came of it. The broker journals the frame as it came: the settlement and the result are one record.
  *
- *     [38, settleSeq, [first, count, ...], [result...], follow?]      a result for each tag, in the order of the ranges
+ *     [38, settleSeq, [first, count, ...], [result...], follow?, mayWait?]      a result for each tag, in the order of the ranges
  *     result = nil, or [ttlMs, contentType|nil, headers|nil, body]      nil: nothing is kept; ttlMs 0: as long as the queue of results keeps messages
  *     follow = nil, or bin                                            a whole PUBLISH to queues, taken with the one delivery that is named, or not at all
+ *     mayWait = true: nobody waits for the SETTLED
  *
  * How to change this: add fields to the end of the frame or of a result (readers skip what they do not know); anything else is a new op.
  */
@@ -42,6 +43,8 @@ export class CompleteBatch {
   follow: PublishBatch | null = null;
   /** Where those begin in `bytes`. */
   followOffset = 0;
+  /** Nobody waits for the SETTLED. */
+  mayWait = false;
   #followBatch: PublishBatch | null = null;
   readonly #followReader = new FrameReader();
 
@@ -53,6 +56,7 @@ export class CompleteBatch {
     this.bytes = reader.bytes;
     this.problem = null;
     this.follow = null;
+    this.mayWait = false;
     this.settleSeq = reader.uint('settleSeq');
     this.ranges.read(reader);
     this.count = reader.arrayHeader('results', LIMITS.resultsMax);
@@ -68,7 +72,8 @@ export class CompleteBatch {
 
   #scanTrailer(reader: FrameReader, fields: number, limits: PayloadLimits): void {
     if (!reader.nil()) this.#scanFollow(reader, limits);
-    for (let extra = 5; extra < fields; extra++) reader.skip('an unknown field');
+    if (fields > 5) this.mayWait = reader.bool('mayWait');
+    for (let extra = 6; extra < fields; extra++) reader.skip('an unknown field');
   }
 
   /** A frame in the frame: messages to queues, kept as what they follow is. */
@@ -115,21 +120,29 @@ export class CompleteBatch {
   }
 }
 
-/** Writes a COMPLETE; `results` in the order of the tags, null for one that keeps nothing. `follow`: a PUBLISH, for a frame of one tag. */
+/** What a COMPLETE may have behind its results. `follow`: a PUBLISH, for a frame of one tag. */
+export interface CompleteTrailer {
+  readonly follow?: Uint8Array | null;
+  readonly mayWait?: boolean;
+}
+
+/** Writes a COMPLETE; `results` in the order of the tags, null for one that keeps nothing. */
 export function writeComplete(
   writer: FrameWriter,
   settleSeq: number,
   ranges: TagRanges,
   results: readonly (ResultFields | null)[],
-  follow: Uint8Array | null = null,
+  { follow = null, mayWait = false }: CompleteTrailer = {},
 ): void {
-  writer.arrayHeader(follow === null ? 4 : 5);
+  writer.arrayHeader(mayWait ? 6 : follow === null ? 4 : 5);
   writer.uint(CLIENT_OPS.COMPLETE);
   writer.uint(settleSeq);
   ranges.write(writer);
   writer.arrayHeader(results.length);
   for (const result of results) writeResult(writer, result);
   if (follow !== null) writer.bin(follow);
+  else if (mayWait) writer.nil();
+  if (mayWait) writer.bool(true);
 }
 
 function writeResult(writer: FrameWriter, result: ResultFields | null): void {

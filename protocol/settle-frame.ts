@@ -2,8 +2,8 @@
 /**
  * The answers to deliveries: START, ACK, NACK, RELEASE, and the broker's RECALL. All carry tags as ranges.
  *
- *     [7 START,   settleSeq, [first, count, ...]]
- *     [8 ACK,     settleSeq, [first, count, ...]]
+ *     [7 START,   settleSeq, [first, count, ...], mayWait?]
+ *     [8 ACK,     settleSeq, [first, count, ...], mayWait?]             true: nobody waits for the SETTLED
  *     [9 NACK,    settleSeq, [first, count, ...], requeue, delayMs, reason|nil, cause?]     delayMs -1: the queue's backoff
  *     [10 RELEASE, settleSeq, [first, count, ...], delayMs?]     absent or 0: at once
  *     [72 RECALL, [first, count, ...]]
@@ -71,6 +71,8 @@ export class SettleFrame {
   reason: string | null = null;
   /** NACK: what the attempts have failed of. */
   cause: FailureCause = 'failed';
+  /** START and ACK: nobody waits for the SETTLED. */
+  mayWait = false;
 
   read(reader: FrameReader, isNack: boolean): this {
     const fields = reader.arrayHeader('frame', 64);
@@ -79,11 +81,12 @@ export class SettleFrame {
     const op = reader.uint('op');
     this.settleSeq = reader.uint('settleSeq');
     this.ranges.read(reader);
-    let read = known;
+    let read = isNack ? known : Math.min(fields, known + 1);
     if (op === CLIENT_OPS.RELEASE) {
       this.delayMs = fields > known ? reader.uint('delayMs') : 0;
       if (this.delayMs > LIMITS.delayMsMax) throw reader.bad(`a delayMs from 0 to ${LIMITS.delayMsMax}`);
-      read = Math.min(fields, known + 1);
+    } else if (!isNack) {
+      this.mayWait = fields > known && reader.bool('mayWait');
     }
     if (isNack) {
       this.requeue = reader.bool('requeue');
@@ -103,13 +106,22 @@ export class SettleFrame {
   }
 }
 
-/** `delayMs`: of RELEASE. */
-export function writeSettle(writer: FrameWriter, op: number, settleSeq: number, ranges: TagRanges, delayMs = 0): void {
-  writer.arrayHeader(delayMs === 0 ? 3 : 4);
+/** `last`: of RELEASE its `delayMs`, of START and ACK whether it `mayWait`; 0 and false are left out. */
+export function writeSettle(
+  writer: FrameWriter,
+  op: number,
+  settleSeq: number,
+  ranges: TagRanges,
+  last: number | boolean = false,
+): void {
+  const isPlain = last === 0 || last === false;
+  writer.arrayHeader(isPlain ? 3 : 4);
   writer.uint(op);
   writer.uint(settleSeq);
   ranges.write(writer);
-  if (delayMs !== 0) writer.uint(delayMs);
+  if (isPlain) return;
+  if (typeof last === 'number') writer.uint(last);
+  else writer.bool(last);
 }
 
 export interface NackFields {

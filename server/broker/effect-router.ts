@@ -204,9 +204,11 @@ export class EffectRouter implements EffectSink {
     this.#deliveryBucket(session, slot)?.deliver(lease, leases.serial[lease]!, table.length[slot]!);
   }
 
-  settled(session: number, settleSeq: number): void {
+  settled(session: number, settleSeq: number, mayWait: boolean): void {
     const bucket = this.#bucket(session);
-    if (bucket !== undefined && settleSeq > bucket.settleSeq) bucket.settleSeq = settleSeq;
+    if (bucket === undefined) return;
+    if (settleSeq > bucket.settleSeq) bucket.settleSeq = settleSeq;
+    if (!mayWait) bucket.isSettledAwaited = true;
   }
 
   refused(session: number, settleSeq: number, firstTag: number, count: number, code: ErrorCode): void {

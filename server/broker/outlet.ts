@@ -20,6 +20,8 @@ export class Bucket {
   readonly confirms: number[] = [];
   /** Highest settlement frame that is done, 0 for none. */
   settleSeq = 0;
+  /** Somebody waits to hear of one of them. */
+  isSettledAwaited = false;
   readonly leases: number[] = [];
   /** Serial numbers of `leases`: a lease that no longer has its number is not sent. */
   readonly serials: number[] = [];
@@ -32,10 +34,11 @@ export class Bucket {
   readonly calledOff = new TagRanges();
   readonly terminated = new TagRanges();
 
-  /** Whether somebody waits for something in it. That settlements are done is heard early enough with what comes next: their credit is back already. */
+  /** Whether somebody waits for something in it. */
   get isAwaited(): boolean {
     const { frames, confirms, leases, resultCount, recalls, calledOff, terminated } = this;
-    if (frames.length > 0 || confirms.length > 0 || leases.length > 0 || resultCount > 0) return true;
+    if (this.isSettledAwaited || frames.length > 0 || confirms.length > 0 || leases.length > 0 || resultCount > 0)
+      return true;
     return !recalls.isEmpty || !calledOff.isEmpty || !terminated.isEmpty;
   }
 
@@ -108,6 +111,7 @@ export class Bucket {
     this.keptBytes = 0;
     this.confirms.length = 0;
     this.settleSeq = 0;
+    this.isSettledAwaited = false;
     this.leases.length = 0;
     this.serials.length = 0;
     this.payloadBytes = 0;

@@ -149,6 +149,8 @@ export interface SettleCommand {
   readonly ranges: readonly number[];
   /** RELEASE: ms before it is delivered again; absent: at once. */
   readonly delayMs?: number;
+  /** START and ACK: nobody waits to hear that it is on disk. */
+  readonly mayWait?: boolean;
 }
 
 export interface NackCommand {

@@ -51,7 +51,8 @@ export interface EffectSink {
   ): void;
   /** A lease to be sent; the sink reads it and its message when it sends. */
   deliver(session: number, lease: number): void;
-  settled(session: number, settleSeq: number): void;
+  /** `mayWait`: nobody waits for it. */
+  settled(session: number, settleSeq: number, mayWait: boolean): void;
   refused(session: number, settleSeq: number, firstTag: number, count: number, code: ErrorCode): void;
   recall(session: number, tag: number): void;
   /** A delivery is taken from its consumer, because its message was revoked. */

@@ -75,7 +75,7 @@ export class Settling {
       for (const part of recordParts(entries)) out.record({ type: 'start', session: session.number, entries: part });
     }
     this.#deliveries.flushSettled(out);
-    this.#settle(session, command.settleSeq, out);
+    this.#settle(session, command.settleSeq, out, command.mayWait);
     // Ack mode early may have settled what a single active consumer waits for.
     if (this.#single.isWaiting) this.#deliveries.flow(out);
   }
@@ -89,7 +89,7 @@ export class Settling {
       return null;
     });
     this.#deliveries.flushSettled(out);
-    this.#settle(session, command.settleSeq, out);
+    this.#settle(session, command.settleSeq, out, command.mayWait);
     this.#deliveries.flow(out);
   }
 
@@ -127,7 +127,7 @@ export class Settling {
     if (isFollowed) this.#completeFollowed(session.namespace, batch, out);
     else this.#results.flush(session.namespace, batch, out);
     this.#deliveries.flushSettled(out);
-    this.#settle(session, settleSeq, out);
+    this.#settle(session, settleSeq, out, batch.mayWait);
     this.#deliveries.flow(out);
   }
 
@@ -276,10 +276,10 @@ export class Settling {
   }
 
   /** Ends a settlement frame whose records are written: what it refuses is told before it is told to be done. */
-  #settle(session: Session, settleSeq: number, out: EffectSink): void {
+  #settle(session: Session, settleSeq: number, out: EffectSink, mayWait = false): void {
     if (session.settleSeq === null || settleSeq > session.settleSeq) session.settleSeq = settleSeq;
     this.#refusals.flush(session.number, settleSeq, out);
-    out.settled(session.number, settleSeq);
+    out.settled(session.number, settleSeq, mayWait);
   }
 
   #recordSession(session: Session, out: EffectSink): void {

@@ -248,9 +248,9 @@ function publish(session: Session, frame: Uint8Array): void {
 
 function answer(session: Session, frame: Uint8Array, type: 'start' | 'ack' | 'release'): void {
   settle.read(reader.open(frame), false);
-  const { settleSeq, ranges, delayMs } = settle;
+  const { settleSeq, ranges, delayMs, mayWait } = settle;
   const common = { type, session: session.number, settleSeq, ranges: ranges.pairs };
-  submit(session, type === 'release' ? { ...common, delayMs } : common);
+  submit(session, type === 'release' ? { ...common, delayMs } : { ...common, mayWait });
 }
 
 function complete(session: Session, frame: Uint8Array): void {

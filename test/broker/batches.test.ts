@@ -46,12 +46,12 @@ describe('a batch', () => {
     sessions.clock.advance(10);
     client.heard();
     // Long after the last batch the first goes at once, the others together.
-    client.settle(CLIENT_OPS.ACK, [1, 1]);
+    client.settle(CLIENT_OPS.ACK, [1, 1], true);
     await harness.turnsAtOnce();
     expect(client.heard()).toEqual(['SETTLED']);
     const before = journal.gatheringBatch;
     for (const tag of [2, 3, 4]) {
-      client.settle(CLIENT_OPS.ACK, [tag, 1]);
+      client.settle(CLIENT_OPS.ACK, [tag, 1], true);
       await harness.turnsAtOnce();
     }
     expect(client.heard()).toEqual([]);
@@ -61,17 +61,21 @@ describe('a batch', () => {
     expect(client.frames()).toEqual([[SERVER_OPS.SETTLED, 4]]);
     expect(journal.gatheringBatch).toBe(before + 1);
     // A confirm is waited for, and takes what has gathered along.
-    client.settle(CLIENT_OPS.ACK, [5, 1]);
+    client.settle(CLIENT_OPS.ACK, [5, 1], true);
     await harness.turnsAtOnce();
     expect(client.heard()).toEqual([]);
     client.publish([message]);
     await harness.turnsAtOnce();
     expect(client.heard().sort()).toEqual(['CONFIRM', 'DELIVER', 'SETTLED']);
+    // So is an answer, unless the client says that it may wait.
+    client.settle(CLIENT_OPS.ACK, [8, 1]);
+    await harness.turnsAtOnce();
+    expect(client.heard()).toEqual(['SETTLED']);
     // What comes back is waited for, too, and a broker that stops waits for nothing.
     client.settle(CLIENT_OPS.NACK, [6, 1]);
     await harness.turnsAtOnce();
     expect(client.heard().sort()).toEqual(['DELIVER', 'SETTLED']);
-    client.settle(CLIENT_OPS.ACK, [7, 1]);
+    client.settle(CLIENT_OPS.ACK, [7, 1], true);
     await sessions.broker.settle();
     expect(client.heard()).toEqual(['SETTLED']);
   });

@@ -47,9 +47,9 @@ export class HandClient {
   }
 
   /** Returns the number of the frame. */
-  settle(op: number, ranges: readonly number[]): number {
+  settle(op: number, ranges: readonly number[], mayWait = false): number {
     const settleSeq = ++this.#settleSeq;
-    const more = op === CLIENT_OPS.NACK ? [true, 0, null] : [];
+    const more = op === CLIENT_OPS.NACK ? [true, 0, null] : mayWait ? [true] : [];
     this.#harness.send(this.session, [op, settleSeq, ranges, ...more]);
     return settleSeq;
   }

@@ -217,6 +217,24 @@ describe('settling', () => {
     ]);
   });
 
+  test('says that nobody waits for what a handler says by beginning and returning, but not of what was acknowledged by hand', async () => {
+    const { ends, handler } = heldHandler();
+    const { broker } = await consuming((delivery) => (delivery.id === 3 ? delivery.ack() : handler(delivery)));
+    broker.socket.deliver(1, ...tagged(2));
+    await broker.turn();
+    ends[0]!.resolve();
+    await broker.turn();
+    expect(broker.socket.newsWithMayWait()).toEqual([
+      ['START', 1, [1, 2], true],
+      ['ACK', 2, [1, 1], true],
+    ]);
+    // One that is waited for makes the frame one that is.
+    ends[1]!.resolve();
+    broker.socket.deliver(1, ...tagged(1, 3));
+    await broker.turn();
+    expect(broker.socket.newsWithMayWait()).toEqual([['ACK', 3, [3, 1, 2, 1]]]);
+  });
+
   test('lets starts and ends gather for as long as it may, and tells of an end at once when there is little left to begin', async () => {
     const { ends, handler } = heldHandler();
     const { broker } = await consuming(handler, { prefetch: 10, concurrency: 2, gatherMs: 50 });

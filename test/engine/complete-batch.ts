@@ -15,7 +15,7 @@ export function completeBatch(
   const fields = results.map(([, body, ttlMs = 0]) =>
     body === null ? null : { ttlMs, contentType: null, body: Buffer.from(body) },
   );
-  writeComplete(writer, settleSeq, ranges, fields, follow);
+  writeComplete(writer, settleSeq, ranges, fields, { follow });
   const limits = { bodyBytesMax: 1_000_000, headerBytesMax: 1_000 };
   return new CompleteBatch().scan(new FrameReader().open(writer.copy()), limits);
 }

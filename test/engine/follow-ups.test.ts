@@ -172,7 +172,7 @@ function completeOf(
   for (const [first, tags] of pairs) for (let tag = first; tag < first + tags; tag++, count++) ranges.add(tag);
   const writer = new FrameWriter(64);
   const results = Array.from({ length: count }, () => ({ ttlMs: 0, contentType: null, body: new Uint8Array(1) }));
-  writeComplete(writer, settleSeq, ranges, results, follow);
+  writeComplete(writer, settleSeq, ranges, results, { follow });
   const limits = { bodyBytesMax: 1_000, headerBytesMax: 1_000 };
   return new CompleteBatch().scan(new FrameReader().open(writer.copy()), limits);
 }

@@ -169,23 +169,24 @@ function encodeSettle(frame: unknown[]): Uint8Array {
   }
   const writer = new FrameWriter(16);
   if (op === CLIENT_OPS.NACK) writeNack(writer, op, settleSeq, ranges, { requeue, delayMs, reason, cause });
-  // The field behind the ranges is that of a RELEASE here.
-  else writeSettle(writer, op, settleSeq, ranges, Number(requeue ?? 0));
+  // The field behind the ranges is that of a RELEASE, START or ACK here.
+  else writeSettle(writer, op, settleSeq, ranges, requeue);
   return writer.copy();
 }
 
 function encodeComplete(frame: unknown[]): Uint8Array {
-  const [, settleSeq, pairs, results, follow = null] = frame as [
+  const [, settleSeq, pairs, results, follow = null, mayWait = false] = frame as [
     number,
     number,
     number[],
     ([number, string | null, null, Uint8Array] | null)[],
-    Uint8Array?,
+    (Uint8Array | null)?,
+    boolean?,
   ];
   const ranges = new TagRanges();
   for (let i = 0; i < pairs.length; i += 2) for (let n = 0; n < pairs[i + 1]!; n++) ranges.add(pairs[i]! + n);
   const writer = new FrameWriter(16);
   const fields = results.map((result) => result && { ttlMs: result[0], contentType: result[1], body: result[3] });
-  writeComplete(writer, settleSeq, ranges, fields, follow);
+  writeComplete(writer, settleSeq, ranges, fields, { follow, mayWait });
   return writer.copy();
 }

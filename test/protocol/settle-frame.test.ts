@@ -47,9 +47,17 @@ describe('TagRanges', () => {
 
 describe('SettleFrame.read', () => {
   test('reads an ACK, and passes over unknown fields at its end', () => {
-    const frame = read('95 08 05 94 01 02 0a 01 c0 81a161c0');
+    const frame = read('96 08 05 94 01 02 0a 01 c3 c0 81a161c0');
     expect(frame.settleSeq).toBe(5);
     expect(frame.ranges.pairs).toEqual([1, 2, 10, 1]);
+    expect(frame.mayWait).toBe(true);
+  });
+
+  test('takes an ACK for one that is waited for unless it says that it may wait, and nothing but yes or no', () => {
+    expect(read('94 08 05 92 01 02 c3').mayWait).toBe(true);
+    expect(read('94 08 05 92 01 02 c2').mayWait).toBe(false);
+    expect(read('93 08 05 92 01 02').mayWait).toBe(false);
+    expect(() => read('94 08 05 92 01 02 01')).toThrow('mayWait');
   });
 
   test('reads a NACK with the backoff, with a delay, with a reason', () => {
