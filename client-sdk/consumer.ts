@@ -285,6 +285,14 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     if (delivery.state === DELIVERY_STATE.STARTED) this.#settled(delivery);
   }
 
+  async begun(delivery: ActiveDelivery): Promise<boolean> {
+    this.#settlements.tellStarts();
+    // Others that begin in this turn are told in the same frame.
+    await null;
+    await this.#settlements.whenAnswered();
+    return delivery.state === DELIVERY_STATE.STARTED;
+  }
+
   /** One that is settled, or taken back, has nothing to tell any more. */
   note(delivery: ActiveDelivery, note: Note): void {
     if (delivery.state === DELIVERY_STATE.STARTED) this.#context.notes.add(delivery, note);

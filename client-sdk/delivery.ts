@@ -124,6 +124,7 @@ export interface DeliveryOwner {
   /** Settles it with what is published along with it; `result` null: nothing is kept. */
   settleWith(delivery: ActiveDelivery, result: ResultFields | null, publish: readonly FollowUp[]): Promise<void>;
   note(delivery: ActiveDelivery, note: Note): void;
+  begun(delivery: ActiveDelivery): Promise<boolean>;
 }
 
 /** `NackOptions` with their defaults. */
@@ -220,6 +221,11 @@ export class ActiveDelivery implements Delivery {
     if (contentType === CONTENT_TYPES.value) return decodeValue(body);
     if (contentType?.startsWith('text/')) return textDecoder.decode(body);
     return body;
+  }
+
+  /** Resolves when the broker has on its disk that the handler has begun, or does not answer in the time of a request: false if the delivery is lost by then. */
+  begun(): Promise<boolean> {
+    return this.owner.begun(this);
   }
 
   ack(options?: AckOptions): Promise<void> {

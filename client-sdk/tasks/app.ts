@@ -1,5 +1,5 @@
 /** Tasks by their names, and the connection that they are sent and run over. */
-import { assertName, LovageError, type Rate } from '@lovage/protocol';
+import { assertName, isContentType, LovageError, type Rate } from '@lovage/protocol';
 import type { Client } from '../client.js';
 import { invalidArgument } from '../errors.js';
 import { connect } from '../index.js';
@@ -76,7 +76,8 @@ export class TaskApp {
   }
 
   /**
-   * Declares a task: what is sent is named `name`, and a worker that has it runs `fn`. Throws INVALID_NAME, INVALID_ARGUMENT with `details.field`, TASK_EXISTS.
+   * Declares a task: what is sent is named `name`, and a worker that has it runs `fn`. Throws INVALID_NAME, INVALID_ARGUMENT with `details.field` (also for a hard time
+   * limit that a worker of the app, which was started already, cannot keep), TASK_EXISTS.
    */
   task<Args extends unknown[], Result>(
     name: string,
@@ -90,6 +91,7 @@ export class TaskApp {
         details: { name },
       });
     const parsed = parseTaskOptions(options);
+    for (const worker of this.#workers) worker.assertCanRun(name, parsed);
     const queue = parsed.queue ?? this.#route(name);
     const task = new Task<Args, Awaited<Result>>(this, name, queue, fn as never, parsed);
     this.#tasks.set(name, task as never);
@@ -148,6 +150,11 @@ export class TaskApp {
     return client;
   }
 
+  /** They may be gone: they are declared again when they are next needed. */
+  forgetQueues(queues: readonly string[]): void {
+    for (const queue of queues) this.#declared.delete(`queue ${queue}`);
+  }
+
   /** Resolves when the rate limit of a task is declared. */
   async limited(task: string, rate: Rate): Promise<void> {
     const client = await this.client();
@@ -190,8 +197,9 @@ export class TaskApp {
 function parseCodec(codec: NonNullable<TaskAppOptions['codec']>): TaskCodec {
   if (codec === 'msgpack') return MSGPACK;
   if (codec === 'json') return JSON_CODEC;
-  const { contentType, encode, decode } = codec;
-  if (typeof contentType === 'string' && typeof encode === 'function' && typeof decode === 'function') return codec;
+  const { contentType, encode, decode } = (codec ?? {}) as Partial<TaskCodec>;
+  const isNamed = typeof contentType === 'string' && isContentType(contentType);
+  if (isNamed && typeof encode === 'function' && typeof decode === 'function') return codec as TaskCodec;
   throw invalidArgument('codec', codec, '"msgpack", "json", or an object with contentType, encode and decode');
 }
 

@@ -5,15 +5,16 @@
  *     returned                              ──► done, with its result
  *     threw, another attempt is left        ──► back to its queue, due later
  *     threw, none is left                   ──► done, with its error; or given up by its queue (`ackOnFailure`, `ackOnTimeout`)
+ *     ack mode early, and it was begun before ──► the same, without a call: whoever began it has gone
  */
 import { type ErrorCode, LovageError } from '@lovage/protocol';
 import { isOver } from '../consumer.js';
 import type { FollowUp } from '../follow-ups.js';
 import type { TaskApp } from './app.js';
-import { decodePayload } from './codec.js';
+import { decodePayload, encodePayload } from './codec.js';
 import { ActiveContext, RetryRequest } from './context.js';
 import { callHook } from './hooks.js';
-import { giveUp, reasonOf, say, type TaskDelivery } from './outcome.js';
+import { endUnknown, giveUp, reasonOf, say, type TaskDelivery } from './outcome.js';
 import { checkArguments } from './schema.js';
 import { SENT_HEADER, type Task } from './task.js';
 import type { ParsedRetry } from './task-options.js';
@@ -59,13 +60,15 @@ export class Attempt {
     this.#task = task;
     this.#delivery = delivery;
     this.#bodyBytesMax = bodyBytesMax;
-    this.context = new ActiveContext(app, task.name, delivery, task.options.ack);
+    this.context = new ActiveContext(app, task.name, delivery);
   }
 
   /** Never rejects: what goes wrong with telling the broker is the broker's to mend, by another attempt. */
   async run(): Promise<void> {
     const softTimeLimitMs = this.#softTimeLimitMs;
-    if (this.#task.options.ack === 'early') say(this.#delivery.ack());
+    const { options } = this.#task;
+    if (options.ack === 'early' && this.#delivery.attempt > 1)
+      return giveUp(this.#delivery, options, 'TASK_CRASHED', endUnknown());
     const timer = softTimeLimitMs === null ? null : setTimeout(() => this.#timeOut(softTimeLimitMs), softTimeLimitMs);
     try {
       const value = await this.#call();
@@ -106,14 +109,13 @@ export class Attempt {
   }
 
   async #succeeded(value: unknown): Promise<void> {
-    const { ack, result, resultTtlMs } = this.#task.options;
-    if (ack === 'early') return;
+    const { result, resultTtlMs } = this.#task.options;
     const publish = this.context.takeFollowUps();
     if (result !== 'keep') return await this.#settle(publish, this.#delivery.ack({ publish }));
     const { codec } = this.#app;
     let body: Uint8Array;
     try {
-      body = codec.encode(value);
+      body = encodePayload(codec, value);
     } catch (error) {
       throw new Final('RESULT_NOT_ENCODABLE', error);
     }
@@ -129,7 +131,7 @@ export class Attempt {
 
   /**
    * Without anything to publish nobody waits. With it the answer decides: what is refused is an attempt that has failed, unless the broker had no room just then, for which
-   * no task is to blame: then it is begun again after the queue's backoff.
+   * no task is to blame: then it is begun again after the queue's backoff, if it may be.
    */
   async #settle(publish: readonly FollowUp[], answer: Promise<void>): Promise<void> {
     if (publish.length === 0) return say(answer);
@@ -138,7 +140,7 @@ export class Attempt {
     } catch (error) {
       const refused = error as LovageError;
       if (isOver(refused)) return;
-      if (!NO_ROOM.has(refused.code)) throw refused;
+      if (this.#task.options.ack === 'early' || !NO_ROOM.has(refused.code)) throw refused;
       say(this.#delivery.nack({ reason: reasonOf(refused) }));
     }
   }
@@ -156,7 +158,7 @@ export class Attempt {
       return say(this.#delivery.nack({ delayMs, reason: reasonOf(cause) }));
     }
     if (failed !== undefined) await callHook('failed', () => failed(this.context, cause));
-    if (ack === 'late') giveUp(this.#delivery, this.#task.options, this.#codeOf(error), cause);
+    giveUp(this.#delivery, this.#task.options, this.#codeOf(error), cause);
   }
 
   #codeOf(error: unknown): ErrorCode {

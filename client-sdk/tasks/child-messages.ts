@@ -87,14 +87,13 @@ export interface ChildNotes {
   readonly log: readonly string[];
 }
 
-/** The call is over; the answer is null if it was sent before. */
+/** The call is over; the answer is null if it was asked for before. */
 export type DoneRow = readonly [call: number, memoryBytes: number, answer: Answer | null];
 
 export type FromChild =
   | { readonly type: 'ready'; readonly tasks: readonly TaskFacts[] }
   /** A module cannot be loaded. */
   | { readonly type: 'failed'; readonly text: string }
-  | { readonly type: 'answer'; readonly call: number; readonly answer: Answer }
   | ChildNotes
   | ChildAsk
   | DoneRow;

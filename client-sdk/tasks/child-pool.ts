@@ -10,7 +10,7 @@ import type { Delivery } from '../delivery.js';
 import type { ChildKind } from './child-host.js';
 import type { ChildStart } from './child-messages.js';
 import { ChildSlot, type Job } from './child-slot.js';
-import { giveUp, keepFailure, say } from './outcome.js';
+import { giveBack, giveUp, keepFailure, say } from './outcome.js';
 import { type Pool, type ReportError, type RunningTask, runningTask, type TimeLimits } from './pool.js';
 import type { TaskFacts } from './task-facts.js';
 
@@ -77,6 +77,10 @@ export class ChildPool implements Pool {
     return this.#tasks.has(name);
   }
 
+  isEarly(name: string): boolean {
+    return this.#tasks.get(name)!.ack === 'early';
+  }
+
   get active(): number {
     let busy = this.#waiting.length;
     for (const { state } of this.#slots) if (state === 'busy') busy++;
@@ -139,8 +143,8 @@ export class ChildPool implements Pool {
 
   kill(): void {
     this.#isStopped = true;
-    for (const { delivery, resolve } of this.#waiting.splice(0)) {
-      say(delivery.nack({ delayMs: 0 }));
+    for (const { delivery, facts, resolve } of this.#waiting.splice(0)) {
+      giveBack(delivery, facts);
       resolve();
     }
     for (const slot of this.#slots) slot.kill();
@@ -287,9 +291,9 @@ export class ChildPool implements Pool {
     const message = `Task "${facts.name}" has ended its child: ${how}`;
     const error = new LovageError('TASK_CRASHED', message, { details: { id: delivery.id } });
     this.#options.onError(error);
-    if (facts.ack === 'early') return;
     const nack = { reason: message, cause: 'crashed' } as const;
-    if (delivery.attemptLog.crashes + 1 < facts.maxCrashes) return say(delivery.nack(nack));
+    const crashesMax = facts.ack === 'early' ? 1 : facts.maxCrashes;
+    if (delivery.attemptLog.crashes + 1 < crashesMax) return say(delivery.nack(nack));
     if (await this.#options.hasDeadLetters(delivery.queue)) return say(delivery.nack({ requeue: false, ...nack }));
     // Nobody would ever hear of it.
     if (facts.result === 'none') giveUp(delivery, facts, 'TASK_CRASHED', error);

@@ -17,7 +17,7 @@ import {
   type FromChild,
   runRow,
 } from './child-messages.js';
-import { giveUp, say } from './outcome.js';
+import { giveBack, giveUp, say } from './outcome.js';
 import type { TaskFacts } from './task-facts.js';
 
 /** A task in a child's hands, or waiting for one. */
@@ -102,7 +102,7 @@ export class ChildSlot {
   kill(): void {
     this.state = 'stopping';
     const job = this.#takeJob();
-    if (job !== null) say(job.delivery.nack({ delayMs: 0 }));
+    if (job !== null) giveBack(job.delivery, job.facts);
     this.#host.kill();
     job?.resolve();
   }
@@ -118,9 +118,6 @@ export class ChildSlot {
         return this.#events.ready(this, message.tasks);
       case 'failed':
         return this.#events.failed(this, message.text);
-      case 'answer':
-        if (message.call === this.#call && this.#job !== null) say(answer(this.#job.delivery, message.answer));
-        return;
       case 'ask':
         if (message.call === this.#call && this.#job !== null) void this.#ask(this.#job, message);
         return;
@@ -137,7 +134,7 @@ export class ChildSlot {
       (error: LovageError) => error,
     );
     if (this.#job === job) this.#host.send({ type: 'answered', call, code, message, details: { ...details } });
-    else if (code !== null) say(job.delivery.nack({ delayMs: 0 }));
+    else if (code !== null) giveBack(job.delivery, job.facts);
   }
 
   #done([call, memoryBytes, last]: DoneRow): void {
@@ -160,7 +157,7 @@ export class ChildSlot {
 
   /** The task has failed for good, and only the child's end stops it. */
   #endJob(job: Job, code: ErrorCode, error: LovageError): void {
-    if (job.facts.ack === 'late') giveUp(job.delivery, job.facts, code, error);
+    giveUp(job.delivery, job.facts, code, error);
     this.state = 'stopping';
     this.#host.kill();
     job.resolve();

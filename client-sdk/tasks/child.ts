@@ -54,11 +54,7 @@ async function run(message: RunRow): Promise<void> {
   const delivery = new RemoteDelivery(message, post);
   const attempt = new Attempt(task.app, task, delivery, start.bodyBytesMax, message[9]);
   running.set(call, { attempt, delivery });
-  const done = attempt.run();
-  // What is said before the function is done: that of ack mode early.
-  const early = delivery.takeAnswer();
-  if (early !== null) post({ type: 'answer', call, answer: early });
-  await done;
+  await attempt.run();
   running.delete(call);
   post([call, memoryBytes(start.memory), delivery.takeAnswer()]);
 }

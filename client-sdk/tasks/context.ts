@@ -3,6 +3,7 @@ import { LovageError } from '@lovage/protocol';
 import { invalidArgument } from '../errors.js';
 import type { FollowUp } from '../follow-ups.js';
 import type { TaskApp } from './app.js';
+import { encodePayload } from './codec.js';
 import type { TaskDelivery } from './outcome.js';
 
 export interface RetryOptions {
@@ -58,11 +59,10 @@ export class ActiveContext implements TaskContext {
   readonly #delivery: TaskDelivery;
   #controller: AbortController | null = null;
   #abortError: LovageError | null = null;
-  /** Null when it is too late to send anything with the completion, and before it began in ack mode early. */
-  #followUps: FollowUp[] | null;
+  /** Null when it is too late to send anything with the completion. */
+  #followUps: FollowUp[] | null = [];
 
-  constructor(app: TaskApp, name: string, delivery: TaskDelivery, ack: 'late' | 'early') {
-    this.#followUps = ack === 'late' ? [] : null;
+  constructor(app: TaskApp, name: string, delivery: TaskDelivery) {
     this.app = app;
     this.name = name;
     this.#delivery = delivery;
@@ -110,10 +110,9 @@ export class ActiveContext implements TaskContext {
     this.#controller?.abort(this.#abortError);
   }
 
-  /** Sends a message with the completion of this attempt. Throws INVALID_ARGUMENT when that is over, or was in the beginning. */
+  /** Sends a message with the completion of this attempt. Throws INVALID_ARGUMENT when that is over. */
   follow(message: FollowUp): void {
-    if (this.#followUps === null)
-      throw invalidArgument('ctx', this.name, 'the context of an attempt that goes on, of a task of ack mode "late"');
+    if (this.#followUps === null) throw invalidArgument('ctx', this.name, 'the context of an attempt that goes on');
     this.#followUps.push(message);
   }
 
@@ -128,7 +127,7 @@ export class ActiveContext implements TaskContext {
     const { codec } = this.app;
     let body: Uint8Array;
     try {
-      body = codec.encode(value);
+      body = encodePayload(codec, value);
     } catch (cause) {
       const message = 'Cannot accept "value": expected one that the codec of the app can encode';
       throw new LovageError('INVALID_ARGUMENT', message, { cause, details: { field: 'value' } });

@@ -1,5 +1,12 @@
 /** A task that was sent: what has become of it, and what came of it. */
-import { type FailedAttempt, LovageError, type MessageWhereabouts, type Note, RESULTS_QUEUE } from '@lovage/protocol';
+import {
+  type ErrorCode,
+  type FailedAttempt,
+  LovageError,
+  type MessageWhereabouts,
+  type Note,
+  RESULTS_QUEUE,
+} from '@lovage/protocol';
 import type { RevokeOptions } from '../messages.js';
 import type { WaitOptions } from '../results.js';
 import type { TaskApp } from './app.js';
@@ -47,6 +54,9 @@ export interface TaskStatus {
 
 const NOTHING_TOLD = { failures: [], progress: null, log: [] } as const;
 const UNKNOWN: TaskStatus = { state: 'unknown', attempts: 0, queue: null, dueAt: null, ...NOTHING_TOLD };
+
+/** A result is not there any more. */
+const GONE: ReadonlySet<ErrorCode> = new Set(['MESSAGE_NOT_FOUND', 'QUEUE_NOT_FOUND', 'RESULT_NOT_FOUND']);
 
 export class TaskHandle<Result = unknown> {
   /** The task's number in the broker. */
@@ -104,14 +114,20 @@ export class TaskHandle<Result = unknown> {
     return { state: waitingOr(found), attempts, queue, dueAt, failures, progress, log: note?.log ?? [] };
   }
 
+  /** By the content type and the beginning of its result, which may be large. */
   async #finished(attempts: number): Promise<TaskStatus> {
     const client = await this.#app.client();
     try {
-      const { contentType, body } = await client.results.wait(this.id);
-      return { state: outcomeOf(contentType, body), attempts, queue: null, dueAt: null, ...NOTHING_TOLD };
+      const { messages } = await client.messages.peek(RESULTS_QUEUE, { ids: [this.id] });
+      const [found] = messages;
+      if (found === undefined) return UNKNOWN;
+      const { contentType, body, bodyBytes } = found;
+      const isWhole = contentType !== FAILURE_TYPE || bodyBytes === body.length;
+      const known = isWhole ? { contentType, body } : await client.results.wait(this.id);
+      return { state: outcomeOf(known.contentType, known.body), attempts, queue: null, dueAt: null, ...NOTHING_TOLD };
     } catch (error) {
       // It has expired between the two questions.
-      if (error instanceof LovageError && error.code === 'RESULT_NOT_FOUND') return UNKNOWN;
+      if (error instanceof LovageError && GONE.has(error.code)) return UNKNOWN;
       throw error;
     }
   }

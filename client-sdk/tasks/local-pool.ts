@@ -4,7 +4,7 @@ import { LovageError } from '@lovage/protocol';
 import type { Delivery } from '../delivery.js';
 import type { TaskApp } from './app.js';
 import { Attempt } from './attempt.js';
-import { say } from './outcome.js';
+import { giveBack } from './outcome.js';
 import { type Pool, type PoolKind, type RunningTask, runningTask, type TimeLimits } from './pool.js';
 import { factsOf, type TaskFacts } from './task-facts.js';
 
@@ -57,6 +57,10 @@ export class LocalPool implements Pool {
     return this.#app.tasks.has(name);
   }
 
+  isEarly(name: string): boolean {
+    return this.#app.tasks.get(name)!.options.ack === 'early';
+  }
+
   run(delivery: Delivery, name: string): Promise<void> {
     const task = this.#app.tasks.get(name)!;
     const attempt = new Attempt(this.#app, task, delivery, this.#bodyBytesMax, this.#softLimits.get(name));
@@ -91,8 +95,8 @@ export class LocalPool implements Pool {
 
   /** Whatever the functions still do, nobody waits for it. */
   kill(): void {
-    for (const { delivery, resolve } of this.#running) {
-      say(delivery.nack({ delayMs: 0 }));
+    for (const { attempt, delivery, resolve } of this.#running) {
+      giveBack(delivery, this.#app.tasks.get(attempt.context.name)!.options);
       resolve();
     }
     this.#running.clear();
@@ -103,7 +107,7 @@ export class LocalPool implements Pool {
   }
 }
 
-function noHardLimit(task: string, pool: PoolKind): LovageError {
+export function noHardLimit(task: string, pool: PoolKind): LovageError {
   const message = `Cannot run task "${task}" in the pool "${pool}": it has a hard time limit (timeLimitMs), and this pool cannot kill`;
   return new LovageError('INVALID_ARGUMENT', message, { details: { field: 'timeLimitMs', task } });
 }

@@ -1,5 +1,5 @@
 /** What is said to the broker of a task that has failed for good, wherever it ran. */
-import { type ErrorCode, LIMITS } from '@lovage/protocol';
+import { type ErrorCode, LIMITS, LovageError } from '@lovage/protocol';
 import type { Delivery } from '../delivery.js';
 import { textOf } from '../errors.js';
 import { encodeFailure, FAILURE_TYPE } from './failure.js';
@@ -23,17 +23,26 @@ export type TaskDelivery = Pick<
   | 'complete'
 >;
 
+type GivenUpFacts = Pick<TaskFacts, 'result' | 'resultTtlMs' | 'ackOnFailure' | 'ackOnTimeout'>;
+
 /** Keeps the error, as the result or by the queue that takes what is given up, or forgets the task: as it was declared. */
-export function giveUp(
-  delivery: TaskDelivery,
-  facts: Pick<TaskFacts, 'result' | 'resultTtlMs' | 'ackOnFailure' | 'ackOnTimeout'>,
-  code: ErrorCode,
-  error: unknown,
-): void {
+export function giveUp(delivery: TaskDelivery, facts: GivenUpFacts, code: ErrorCode, error: unknown): void {
   const isAcked = code === 'TIME_LIMIT_EXCEEDED' ? facts.ackOnTimeout : facts.ackOnFailure;
   if (!isAcked) return say(delivery.nack({ requeue: false, reason: reasonOf(error) }));
   if (facts.result === 'none') return say(delivery.ack());
   keepFailure(delivery, facts, code, error);
+}
+
+/** Nobody hears of the attempt: another one is made at once. A task of ack mode early, which is begun once at most, has failed instead. */
+export function giveBack(delivery: TaskDelivery, facts: GivenUpFacts & Pick<TaskFacts, 'ack'>): void {
+  if (facts.ack === 'early') return giveUp(delivery, facts, 'TASK_CRASHED', endUnknown());
+  say(delivery.nack({ delayMs: 0 }));
+}
+
+/** What a task of ack mode early has failed with whose worker has gone. */
+export function endUnknown(): LovageError {
+  const message = 'The worker of the task has gone before it was done, and with ack mode "early" it is not begun again';
+  return new LovageError('TASK_CRASHED', message);
 }
 
 /** The error is the task's result. */

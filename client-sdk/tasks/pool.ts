@@ -28,6 +28,8 @@ export interface Pool {
   /** Ready to run `size` tasks at a time. Rejects INVALID_ARGUMENT, MODULE_FAILED. */
   start(size: number, bodyBytesMax: number): Promise<void>;
   has(name: string): boolean;
+  /** Of a task that it has: ack mode early. */
+  isEarly(name: string): boolean;
   /** Attempts that have ended, whatever came of them. */
   readonly ended: number;
   /** What runs now, in no particular order. */

@@ -39,7 +39,10 @@ export interface TaskOptions {
   readonly version?: string | undefined;
   /** 0-255, 255 most urgent. Default: that of the queue. */
   readonly priority?: number | undefined;
-  /** `late` (default): done when the function is done. `early`: done when it begins, so it is never tried again and keeps no result. */
+  /**
+   * `late` (default): the function is begun again when its worker goes before it is done. `early`: begun once at most, and not before the broker has that on its disk. It is never
+   * tried again; one whose worker goes has failed with TASK_CRASHED.
+   */
   readonly ack?: 'late' | 'early' | undefined;
   readonly retry?: RetryPolicy | undefined;
   /**
@@ -111,8 +114,10 @@ export function parseTaskOptions(given: TaskOptions): ParsedTaskOptions {
   if (schema !== undefined && typeof schema?.['~standard']?.validate !== 'function')
     throw invalidArgument('schema', schema, 'a schema that has the Standard Schema interface');
   const ack = oneOf('ack', given.ack ?? 'late', ['late', 'early']);
-  const result = oneOf('result', given.result ?? (ack === 'early' ? 'none' : 'keep'), RESULT_MODES);
-  if (ack === 'early' && result !== 'none') throw invalidArgument('result', result, 'none, because ack is "early"');
+  const softTimeLimitMs = optional('softTimeLimitMs', given.softTimeLimitMs, 1, TIMER_MS_MAX);
+  const timeLimitMs = optional('timeLimitMs', given.timeLimitMs, 1, TIMER_MS_MAX);
+  if (timeLimitMs !== null && softTimeLimitMs !== null && softTimeLimitMs > timeLimitMs)
+    throw invalidArgument('softTimeLimitMs', softTimeLimitMs, `at most the ${timeLimitMs} of timeLimitMs`);
   return {
     queue: queue ?? null,
     version: parseVersion(given.version),
@@ -120,10 +125,10 @@ export function parseTaskOptions(given: TaskOptions): ParsedTaskOptions {
     ack,
     retry: parseRetry(given.retry ?? {}),
     rateLimit: given.rateLimit === undefined ? null : parseRate(given.rateLimit),
-    softTimeLimitMs: optional('softTimeLimitMs', given.softTimeLimitMs, 1, TIMER_MS_MAX),
-    timeLimitMs: optional('timeLimitMs', given.timeLimitMs, 1, TIMER_MS_MAX),
+    softTimeLimitMs,
+    timeLimitMs,
     maxCrashes: whole('maxCrashes', given.maxCrashes, { min: 1, max: 1_000, fallback: 3 }),
-    result,
+    result: oneOf('result', given.result ?? 'keep', RESULT_MODES),
     resultTtlMs: optional('resultTtlMs', given.resultTtlMs, 1, LIMITS.delayMsMax),
     resultBytesMax: whole('resultBytesMax', given.resultBytesMax, {
       min: 1,

@@ -1,9 +1,10 @@
 /** A named function that can be sent. */
-import { assertName, LIMITS } from '@lovage/protocol';
+import { assertName, LIMITS, LovageError } from '@lovage/protocol';
 import type { Client } from '../client.js';
-import { invalidArgument } from '../errors.js';
+import { invalidArgument, textOf } from '../errors.js';
 import type { PublishMessage } from '../message.js';
 import type { TaskApp } from './app.js';
+import { encodePayload } from './codec.js';
 import { ActiveContext, type TaskContext } from './context.js';
 import { TaskHandle } from './handle.js';
 import { checkArguments } from './schema.js';
@@ -23,8 +24,8 @@ export interface SendOptions {
   readonly priority?: number | undefined;
   /** ms before it may run, 0-315,360,000,000. */
   readonly delayMs?: number | undefined;
-  /** The same as a point in time; in the past: at once. Not together with `delayMs`. */
-  readonly eta?: Date | undefined;
+  /** The same as a point in time, a date or ms since 1970; in the past: at once. Not together with `delayMs`. */
+  readonly eta?: Date | number | undefined;
   /** ms after which it is not begun any more, 1-315,360,000,000. */
   readonly expiresInMs?: number | undefined;
   /** The second task of a key within the queue's window is not sent: the handle is that of the first. */
@@ -45,7 +46,7 @@ export interface BoundTask<Args extends readonly unknown[], Result> {
   sendMany(list: readonly Args[]): Promise<TaskHandle<Result>[]>;
   /**
    * Inside a task: sends it with the completion of the attempt whose context this is, in the same record of the broker's journal. It is sent when that attempt succeeds,
-   * once, whatever is killed, and not at all when it fails, is tried again or revoked. Rejects INVALID_ARGUMENT when that attempt is over, or its task has ack mode `early`.
+   * once, whatever is killed, and not at all when it fails, is tried again or revoked. Rejects INVALID_ARGUMENT when that attempt is over.
    */
   sendOnCompletion(ctx: TaskContext, ...args: Args): Promise<void>;
 }
@@ -132,8 +133,19 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
   }
 
   #headers({ headers }: SendOptions): Record<string, unknown> {
+    if (headers !== undefined && (typeof headers !== 'object' || headers === null || Array.isArray(headers)))
+      throw invalidArgument('headers', headers, 'an object');
     const named = withTrace({ ...headers, [NAME_HEADER]: this.name });
     return this.options.retry.maxAgeMs === null ? named : { ...named, [SENT_HEADER]: Date.now() };
+  }
+
+  #encoded(args: Args): Uint8Array {
+    try {
+      return encodePayload(this.app.codec, args);
+    } catch (cause) {
+      const message = `Cannot send task "${this.name}": its arguments cannot be encoded: ${textOf(cause)}`;
+      throw new LovageError('INVALID_ARGUMENT', message, { cause, details: { field: 'args' } });
+    }
   }
 
   async #message(args: Args, options: SendOptions): Promise<PublishMessage> {
@@ -141,10 +153,12 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
     const { rateKey } = options;
     if (rateKey !== undefined && rateLimit === null)
       throw invalidArgument('rateKey', rateKey, 'a task that is declared with a rateLimit');
-    const checked = schema === null ? args : await checkArguments(this.name, schema, args);
+    if (!Array.isArray(args)) throw invalidArgument('args', args, 'a list of arguments');
+    // What the schema makes of them is made where the task runs: it is not to be made of what was made here.
+    if (schema !== null) await checkArguments(this.name, schema, args);
     const { codec } = this.app;
     return {
-      body: codec.encode(checked),
+      body: this.#encoded(args),
       contentType: codec.contentType,
       headers: this.#headers(options),
       priority: options.priority ?? priority ?? undefined,
@@ -159,7 +173,10 @@ export class Task<Args extends readonly unknown[] = readonly unknown[], Result =
 
 function delayOf({ delayMs, eta }: SendOptions): number | undefined {
   if (eta === undefined) return delayMs;
-  if (!(eta instanceof Date) || Number.isNaN(eta.getTime())) throw invalidArgument('eta', eta, 'a date');
+  const dueMs = eta instanceof Date ? eta.getTime() : eta;
+  const waitMs = Math.ceil(dueMs) - Date.now();
+  if (typeof dueMs !== 'number' || !(waitMs <= LIMITS.delayMsMax))
+    throw invalidArgument('eta', eta, `a date, or ms since 1970, at most ${LIMITS.delayMsMax} ms from now`);
   if (delayMs !== undefined) throw invalidArgument('eta', eta, 'eta or delayMs, not both');
-  return Math.max(0, eta.getTime() - Date.now());
+  return Math.max(0, waitMs);
 }

@@ -65,8 +65,9 @@ const TIMER_MS_MAX = 2_147_483_647;
 export function parseWorkerOptions(given: WorkerOptions): ParsedWorkerOptions {
   if (typeof given !== 'object' || given === null) throw invalidArgument('options', given, 'an object');
   const { queues, onError = warn } = given;
+  if (queues !== undefined && !(Array.isArray(queues) && queues.length > 0))
+    throw invalidArgument('queues', queues, 'a list of one queue or more');
   for (const queue of queues ?? []) assertName(queue, 'queue');
-  if (queues?.length === 0) throw invalidArgument('queues', queues, 'one queue or more');
   if (typeof onError !== 'function') throw invalidArgument('onError', onError, 'a function');
   const pool = oneOf('pool', given.pool ?? 'async', POOLS);
   const max = concurrencyMax(pool);

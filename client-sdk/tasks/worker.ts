@@ -6,17 +6,17 @@
  */
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LIMITS, LovageError, type WorkerFacts } from '@lovage/protocol';
+import { type ErrorCode, LIMITS, LovageError, type WorkerFacts } from '@lovage/protocol';
 import type { Client } from '../client.js';
 import type { Consumer } from '../consumer.js';
-import type { Delivery } from '../delivery.js';
+import type { ActiveDelivery, Delivery } from '../delivery.js';
 import { invalidArgument } from '../errors.js';
 import { whole } from '../options.js';
 import type { TaskApp } from './app.js';
 import { Autoscaler } from './autoscaler.js';
 import { ChildPool } from './child-pool.js';
 import { childRegistry } from './child-registry.js';
-import { LocalPool } from './local-pool.js';
+import { LocalPool, noHardLimit } from './local-pool.js';
 import type { Pool, PoolKind, RunningTask, TimeLimits } from './pool.js';
 import { NAME_HEADER } from './task.js';
 import type { TaskFacts } from './task-facts.js';
@@ -61,6 +61,9 @@ const ABORT_MS = 1_000;
  * the thread of the worker the broker has to know at once, because that dies with its task.
  */
 const GATHER_MS = 2;
+/** ms before it consumes again what the broker has ended: doubling from the first to the second. */
+const AGAIN_MS_MIN = 100;
+const AGAIN_MS_MAX = 10_000;
 /** ms between two looks of the autoscaler. */
 const LOOK_MS = 250;
 /** ms in which tasks that nobody here has are gathered before the broker is told. */
@@ -70,7 +73,10 @@ export class Worker {
   readonly #app: TaskApp;
   readonly #options: ParsedWorkerOptions;
   readonly #pool: Pool;
-  readonly #ended: () => void;
+  /** Resolves when nothing is taken any more: null once it was stopped, by whomever, else why its connection is over for good (TOKEN_EXPIRED, UNAUTHORIZED, ...). */
+  readonly ended: Promise<LovageError | null>;
+  readonly #forget: () => void;
+  #end: (error: LovageError | null) => void = () => undefined;
   #autoscaler: Autoscaler | null;
   #concurrency: number;
   #client: Client | null = null;
@@ -88,7 +94,7 @@ export class Worker {
   #lookTimer: NodeJS.Timeout | null = null;
 
   /** Made by `app.worker`. */
-  constructor(app: TaskApp, options: WorkerOptions, ended: () => void) {
+  constructor(app: TaskApp, options: WorkerOptions, forget: () => void) {
     this.#app = app;
     this.#options = parseWorkerOptions(options);
     const { pool, concurrency, autoscale } = this.#options;
@@ -96,7 +102,10 @@ export class Worker {
     this.#concurrency = concurrency;
     this.#autoscaler = autoscale === null ? null : new Autoscaler(autoscale);
     this.#pool = hasChildren(pool) ? this.#childPool(pool) : new LocalPool(app, pool);
-    this.#ended = ended;
+    this.#forget = forget;
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
   }
 
   /** Where it takes tasks from. */
@@ -139,16 +148,25 @@ export class Worker {
     this.#isStarted = true;
     this.#client = await this.#app.client();
     await this.#pool.start(this.#concurrency, this.#client.bodyBytesMax);
-    const { queues } = this;
-    for (const { name, rateLimit } of this.tasks) if (rateLimit !== null) await this.#app.limited(name, rateLimit);
-    if (queues.length === 0) throw invalidArgument('queues', queues, 'a task, or queues to take tasks from');
     this.#startedMs = performance.now();
-    this.#consumer = await this.#consume(queues);
+    try {
+      this.#consumer = await this.#consumeFirst();
+    } catch (error) {
+      // Children would keep the program alive.
+      this.#pool.kill();
+      throw error;
+    }
     this.#announced = this.#client.workers.announce(
       () => this.#facts(),
       (action, options) => carryOut(this, action, options),
     );
     if (this.#autoscaler !== null) this.#lookTimer = setTimeout(() => void this.#look(), LOOK_MS);
+  }
+
+  /** Throws INVALID_ARGUMENT for a task with a hard time limit once tasks run in a pool that cannot kill. */
+  assertCanRun(task: string, { timeLimitMs }: Pick<TimeLimits, 'timeLimitMs'>): void {
+    const { pool } = this.#options;
+    if (timeLimitMs !== null && this.#isStarted && !hasChildren(pool)) throw noHardLimit(task, pool);
   }
 
   stats(): WorkerStats {
@@ -230,7 +248,8 @@ export class Worker {
     await cancelled;
     this.#announced?.withdraw();
     await this.#pool.stop();
-    this.#ended();
+    this.#forget();
+    this.#end(null);
   }
 
   /** The grace is over: who listens to the signal ends now, others are ended. */
@@ -266,6 +285,13 @@ export class Worker {
     });
   }
 
+  async #consumeFirst(): Promise<Consumer> {
+    const { queues } = this;
+    if (queues.length === 0) throw invalidArgument('queues', queues, 'a task, or queues to take tasks from');
+    for (const { name, rateLimit } of this.tasks) if (rateLimit !== null) await this.#app.limited(name, rateLimit);
+    return await this.#consume(queues);
+  }
+
   async #consume(queues: readonly string[]): Promise<Consumer> {
     await Promise.all(queues.map((queue) => this.#app.ready(queue)));
     const consumer = await this.#client!.consume(queues, (delivery) => this.#run(delivery), {
@@ -276,16 +302,48 @@ export class Worker {
       gatherMs: hasChildren(this.#options.pool) ? GATHER_MS : 0,
     });
     void consumer.ended.then((error) => {
-      if (error !== null && error.code !== 'CLIENT_CLOSED') this.#options.onError(error);
+      if (error !== null && this.#stopped === null && consumer === this.#consumer) this.#interrupted(error);
     });
     return consumer;
   }
 
+  /** The broker has ended the consumer, because a queue was deleted or may not be read any more; or the connection is over for good. */
+  #interrupted(error: LovageError): void {
+    this.#options.onError(error);
+    if (this.#client!.status.current.state === 'closed') return this.#end(error);
+    void this.#consumeAgain(error.code);
+  }
+
+  /** Until it works, or the worker stops. Each reason is told once. */
+  async #consumeAgain(told: ErrorCode): Promise<void> {
+    let known = told;
+    for (let delayMs = AGAIN_MS_MIN; ; delayMs = Math.min(AGAIN_MS_MAX, 2 * delayMs)) {
+      await sleep(delayMs);
+      if (this.#stopped !== null) return;
+      try {
+        this.#app.forgetQueues(this.queues);
+        return this.#replace(await this.#consume(this.queues));
+      } catch (thrown) {
+        const error = thrown as LovageError;
+        if (this.#client!.status.current.state === 'closed') return this.#interrupted(error);
+        if (error.code !== known) this.#options.onError(error);
+        known = error.code;
+      }
+    }
+  }
+
   /** Other queues from now on. What runs goes on, and takes its place until it is done. */
   async #serve(queues: readonly string[]): Promise<void> {
-    const before = this.#consumer!;
     const consumer = await this.#consume(queues);
     this.#served = queues;
+    this.#replace(consumer);
+  }
+
+  /** Takes from this consumer instead. */
+  #replace(consumer: Consumer): void {
+    // It was told to stop meanwhile.
+    if (this.#stopped !== null) return void consumer.cancel();
+    const before = this.#consumer!;
     this.#consumer = consumer;
     const drained = before.cancel().then(() => {
       this.#draining.delete(drained);
@@ -335,7 +393,13 @@ export class Worker {
   }
 
   #run(delivery: Delivery): Promise<void> {
-    return this.#pool.run(delivery, nameOf(delivery)!);
+    const name = nameOf(delivery)!;
+    return this.#pool.isEarly(name) ? this.#runOnce(delivery, name) : this.#pool.run(delivery, name);
+  }
+
+  /** That it begins is on the broker's disk before it does, so that nobody begins it again. */
+  async #runOnce(delivery: Delivery, name: string): Promise<void> {
+    if (await (delivery as ActiveDelivery).begun()) await this.#pool.run(delivery, name);
   }
 
   async #look(): Promise<void> {

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 import type { PoolKind, TaskApp, Worker, WorkerOptions } from '@lovage/client/tasks';
 import { isName, LovageError } from '@lovage/protocol';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { loadSettings, readClientTls } from '../settings/index.js';
+import { isGiven, loadSettings, readClientTls, type SettingKey } from '../settings/index.js';
 import { EXIT, UsageError } from './failure.js';
 import { writeNote } from './notes.js';
 import { addSettings, integerOption, JSON_OPTION, parseAutoscale } from './options.js';
@@ -101,9 +101,13 @@ async function work(path: string, flags: WorkerFlags & Record<string, unknown>):
   const app = appOf(path, await load(path));
   const settings = loadSettings('client', { flags, variables: process.env });
   const { token, namespace } = settings;
-  // The app knows where its broker is, unless somebody says otherwise.
-  const isTold = flags.url !== undefined || process.env.LOVAGE_URL !== undefined;
-  app.connectTo(isTold ? settings.url : null, { token, namespace, tls: readClientTls(settings) ?? undefined });
+  // The app knows where its broker is and in which namespace it works, unless somebody says otherwise.
+  const isTold = (key: SettingKey): boolean => isGiven(key, { flags, variables: process.env });
+  app.connectTo(isTold('url') ? settings.url : null, {
+    token,
+    namespace: isTold('namespace') ? namespace : undefined,
+    tls: readClientTls(settings) ?? undefined,
+  });
   const { queues, pool, concurrency, autoscale, prefetchMultiplier, graceMs } = flags;
   const { maxTasksPerChild, maxMemoryPerChildMb, maxChildAgeMs } = flags;
   const onError = ({ code, message }: LovageError): void =>
@@ -124,17 +128,18 @@ async function work(path: string, flags: WorkerFlags & Record<string, unknown>):
   const worker = app.worker(options);
   await worker.start();
   process.on('SIGHUP', () => reload(worker, onError));
-  const stopped = new Promise<void>((stop) => onStopSignals([() => stop(), () => void app.close({ graceMs: 0 })]));
+  const stopped = new Promise<null>((stop) => onStopSignals([() => stop(null), () => void app.close({ graceMs: 0 })]));
   const output = new Output(isJson);
   const tasks = [...app.tasks.keys()].sort();
   await output.print(
     { ready: true, tasks, queues: worker.queues, pool, concurrency: worker.concurrency, pid: process.pid },
     `Lovage worker is ready: ${tasks.join(', ')} from ${worker.queues.join(', ')} (${pool}, ${worker.concurrency} at a time)`,
   );
-  await stopped;
+  // Told to stop by a signal, or from elsewhere; or its connection is over for good.
+  const error = await Promise.race([stopped, worker.ended]);
   await app.close({ graceMs });
   await output.end();
-  process.exit(EXIT.done);
+  process.exit(error === null ? EXIT.done : EXIT.failed);
 }
 
 function reload(worker: Worker, onError: (error: LovageError) => void): void {

@@ -44,6 +44,11 @@ export function loadSettings<S extends Scope>(scope: S, sources: SettingSources)
   return settings as SettingsOf[S];
 }
 
+/** Whether somebody has said what a setting is to be, so that it is not the default. Throws as `loadSettings` for a config file that cannot be read. */
+export function isGiven(key: SettingKey, sources: SettingSources): boolean {
+  return firstGiven(key, sources, configFile(sources)) !== null;
+}
+
 /** The parsed value of one setting. `from` says where the raw value stood, for the message. Throws INVALID_SETTING. */
 export function parseSetting(key: SettingKey, { raw, from }: Given): KindValues[keyof KindValues] {
   const { kind, range } = rowOf(key);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { connect } from '../../client-sdk/index.js';
 import { BrokerProcess } from '../support/broker-process.js';
 import { tempDirectory } from '../support/temp-directory.js';
 import { appOf } from '../tasks/running.js';
@@ -101,6 +102,58 @@ test.each(['async', 'processes'])('a second signal gives back what runs (%s)', a
   worker.child.kill('SIGTERM');
   expect(await worker.ended()).toMatchObject({ code: 0 });
   expect(await handle.state()).toMatchObject({ state: 'retrying', attempts: 1 });
+});
+
+test('works in the namespace of its app, unless another one is given', async () => {
+  const broker = await BrokerProcess.start();
+  const path = moduleOf(`
+    const app = new TaskApp({ namespace: 'own' });
+    export const where = app.task('where', () => 'here');`);
+  for (const [namespace, flags] of [
+    ['own', []],
+    ['other', ['--namespace', 'other']],
+  ] as const) {
+    await startedWorker(broker, path, flags);
+    expect(
+      await (
+        await appOf(broker, namespace)
+          .task('where', () => '')
+          .send()
+      ).result(),
+    ).toBe('here');
+  }
+});
+
+test('ends with 0 when it is told to from elsewhere, and with 1 when its token is no longer one', async () => {
+  const broker = await BrokerProcess.start({ flags: ['--token', 'admin'] });
+  const admin = await connect(broker.url, { token: 'admin' });
+  const path = moduleOf('export const app = new TaskApp(); app.task("any", () => 1);');
+  const told = await startedWorker(broker, path, ['--token', 'admin']);
+  const { workers } = await admin.workers.list();
+  await admin.workers.control(workers[0]!.id, 'shutdown', { graceMs: 0 });
+  expect(await told.ended()).toMatchObject({ code: 0 });
+  await admin.tokens.create({ name: 'first', role: 'admin' });
+  const { token, secret } = await admin.tokens.create({ name: 'w', role: 'admin' });
+  const expelled = await startedWorker(broker, path, ['--token', secret]);
+  await admin.tokens.revoke(token.id);
+  const { code, error } = await expelled.ended();
+  expect(code).toBe(1);
+  expect(error).toContain('UNAUTHORIZED');
+  await admin.close();
+});
+
+test.each(['async', 'processes'])('ends with 1 when it may not take from its queue (%s)', async (pool) => {
+  const broker = await BrokerProcess.start({ flags: ['--token', 'admin'] });
+  const admin = await connect(broker.url, { token: 'admin' });
+  await admin.tokens.create({ name: 'first', role: 'admin' });
+  const { secret } = await admin.tokens.create({ name: 'w', role: 'consumer', read: ['other'] });
+  await admin.close();
+  const path = moduleOf('export const app = new TaskApp(); app.task("any", () => 1);');
+  const { code, error } = await command(['worker', path, '--pool', pool, '--token', secret], {
+    variables: { LOVAGE_URL: broker.url },
+  });
+  expect(code).toBe(1);
+  expect(error).toContain('FORBIDDEN');
 });
 
 test('SIGHUP loads the code anew in processes', async () => {

@@ -81,6 +81,7 @@ app.task(
   { maxCrashes: 1 },
 );
 app.task('early', () => process.exit(3), { ack: 'early' });
+app.task('early.wait', () => new Promise((resolve) => setTimeout(resolve, 60_000)), { ack: 'early' });
 app.task('wait', async (ctx, ms) => {
   await sleep(ms, null, { signal: ctx.signal }).catch(() => undefined);
   if (ctx.signal.aborted) throw ctx.signal.reason;

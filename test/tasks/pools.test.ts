@@ -158,9 +158,10 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     expect(await bystanders[0]!.result()).toBe(1);
     expect(await bystanders[1]!.result()).toMatchObject({ attempt: 1 });
     expect(errors.map(({ code }) => code)).toEqual(new Array(5).fill('TASK_CRASHED'));
-    // Settled before it began: nothing is left to try again.
-    await send('early');
-    await eventually(() => errors.length === 6, isTrue, 'the death of the early one');
+    // Begun once at most: nothing is left to try again.
+    const early = await errorOf(resultOf(send('early')));
+    expect(early).toMatchObject({ code: 'TASK_CRASHED', details: { attempts: 1 } });
+    expect(errors).toHaveLength(6);
     expect(await resultOf(send('add', 1, 1))).toMatchObject({ sum: 2 });
   });
 

@@ -294,13 +294,11 @@ describe('a task', () => {
       { result: 'errors' },
     );
     const brief = app.task('brief', () => 'x', { resultTtlMs: 1 });
-    const early = app.task('early', () => 'x', { ack: 'early' });
     const void_ = app.task('void', () => undefined);
     await started(app);
     expect((await errorOf((await none.send()).result())).code).toBe('RESULT_NOT_FOUND');
     expect((await errorOf((await errors.send(false)).result())).code).toBe('RESULT_NOT_FOUND');
     expect((await errorOf((await errors.send(true)).result())).code).toBe('TASK_FAILED');
-    expect((await errorOf((await early.send()).result())).code).toBe('RESULT_NOT_FOUND');
     expect(await (await void_.send()).result()).toBeNull();
     const handle = await brief.send();
     await eventually(
@@ -320,6 +318,25 @@ describe('a task', () => {
 });
 
 describe('bad input', () => {
+  test('tells its state whatever the size of what came of it', async () => {
+    const app = appOf(broker, 'sizes');
+    const large = app.task('large', () => 'x'.repeat(1_000_000));
+    const deep = app.task('deep', () => {
+      let cause = new Error('é'.repeat(10_000));
+      for (let i = 0; i < 5; i++) cause = new Error('é'.repeat(10_000), { cause });
+      throw cause;
+    });
+    await started(app);
+    for (const [task, state] of [
+      [large, 'succeeded'],
+      [deep, 'failed'],
+    ] as const) {
+      const handle = await task.send();
+      await handle.result().catch(() => undefined);
+      expect(await handle.state()).toMatchObject({ state, attempts: 1, queue: null });
+    }
+  });
+
   test('results that cannot be kept are coded failures', async () => {
     const app = appOf(broker, 'results');
     const cyclic: Record<string, unknown> = {};
@@ -368,6 +385,15 @@ describe('bad input', () => {
     expect(await (await square.send(4)).result()).toBe(16);
     const error = await errorOf(square.send('4' as never));
     expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'args', issues: ['a number, please'] } });
+    // What a schema makes of arguments is made once, where they run.
+    const parse = (args: unknown) =>
+      Number.isInteger(args) ? { value: args } : { value: [Number((args as [string])[0])] };
+    const numeric = { '~standard': { version: 1, validate: parse } } as const;
+    const twice = app.task('twice', (_: TaskContext, n: string) => (n as unknown as number) * 2, { schema: numeric });
+    expect(await (await twice.send('21')).result()).toBe(42);
+    const broken = { '~standard': { version: 1, validate: () => JSON.parse('{') as never } } as const;
+    const unlucky = app.task('unlucky', () => 1, { schema: broken });
+    expect(await errorOf(unlucky.send())).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'args' } });
     // One that does not check sends it all the same.
     const careless = appOf(broker, 'schema').task('square', (_: TaskContext, n: string) => n);
     expect((await errorOf((await careless.send('4')).result())).code).toBe('INVALID_ARGUMENT');
@@ -399,12 +425,52 @@ describe('bad input', () => {
     }))
       expect(codeOf(() => app.task('x', fn, { [field]: value }))).toEqual(['INVALID_ARGUMENT', field]);
     expect(codeOf(() => app.task('x', fn, { retry: { factor: 0 } }))).toEqual(['INVALID_ARGUMENT', 'retry.factor']);
-    expect(codeOf(() => app.task('x', fn, { ack: 'early', result: 'keep' }))).toEqual(['INVALID_ARGUMENT', 'result']);
+    const limits = { softTimeLimitMs: 6, timeLimitMs: 5 };
+    expect(codeOf(() => app.task('x', fn, limits))).toEqual(['INVALID_ARGUMENT', 'softTimeLimitMs']);
+    expect(codeOf(() => app.worker({ queues: 'names' as never }))).toEqual(['INVALID_ARGUMENT', 'queues']);
+    expect(codeOf(() => new TaskApp({ codec: null as never }))).toEqual(['INVALID_ARGUMENT', 'codec']);
     expect(codeOf(() => app.worker({ pool: 'fibers' as never }))).toEqual(['INVALID_ARGUMENT', 'pool']);
     expect(codeOf(() => app.worker({ pool: 'solo', concurrency: 2 }))).toEqual(['INVALID_ARGUMENT', 'concurrency']);
     expect(codeOf(() => new TaskApp({ codec: 'xml' as never }))).toEqual(['INVALID_ARGUMENT', 'codec']);
     app.task('hard', fn, { timeLimitMs: 5 });
     expect((await errorOf(app.worker().start())).details).toEqual({ field: 'timeLimitMs', task: 'hard' });
+    const running = appOf(broker, 'names');
+    running.task('soft', fn);
+    await started(running);
+    expect(codeOf(() => running.task('hard', fn, { timeLimitMs: 5 }))).toEqual(['INVALID_ARGUMENT', 'timeLimitMs']);
+    expect(running.tasks.has('hard')).toBe(false);
+  });
+
+  test('what cannot be sent is refused where it is sent', async () => {
+    const circle: unknown[] = [];
+    circle.push(circle);
+    const bytes = { contentType: 'x/bytes', encode: () => 'text' as never, decode: (): unknown => 1 };
+    for (const [codec, given] of [
+      ['msgpack', circle],
+      ['json', circle],
+      ['json', 1n],
+      [bytes, 1],
+    ] as const) {
+      const echo = appOf(broker, 'sends', { codec }).task('echo', (_: TaskContext, value: unknown) => value);
+      expect(await errorOf(echo.send(given))).toMatchObject({ code: 'INVALID_ARGUMENT', details: { field: 'args' } });
+    }
+    const echo = appOf(broker, 'sends').task('echo', (_: TaskContext, value: unknown) => value);
+    expect((await errorOf(echo.sendMany(['text'] as never))).details).toEqual({ field: 'args' });
+    for (const [field, value] of Object.entries({ headers: 'text', eta: '2030-01-01', priority: 256, expiresInMs: 0 }))
+      expect((await errorOf(echo.with({ [field]: value }).send(1))).details).toEqual({ field });
+    for (const eta of [Number.NaN, new Date('none'), new Date(8.64e15)])
+      expect((await errorOf(echo.with({ eta }).send(1))).details).toEqual({ field: 'eta' });
+  });
+
+  test('a result that its reader cannot decode is a coded failure', async () => {
+    const codec = { contentType: 'x/odd', encode: () => new Uint8Array([1]), decode: (): unknown => [] };
+    const app = appOf(broker, 'odd', { codec });
+    const odd = app.task('odd', () => 1);
+    await started(app);
+    const { id } = await odd.send();
+    const reader = appOf(broker, 'odd', { codec: { ...codec, decode: (): unknown => JSON.parse('{') } });
+    expect((await errorOf(reader.handle(id).result())).code).toBe('BAD_FRAME');
+    expect((await errorOf(appOf(broker, 'odd').handle(id).result())).code).toBe('BAD_FRAME');
   });
 });
 

@@ -136,6 +136,49 @@ describe('workers', () => {
     for (const handle of handles) expect((await handle.state()).state).toBe('retrying');
   });
 
+  test('whose queue is deleted make it again and go on, and so does what they run', async () => {
+    const app = appOf(broker, 'deleted');
+    const late = app.task('late', async (_, ms: number) => await sleep(ms, ms));
+    const told: string[] = [];
+    const worker = await started(app, { concurrency: 2, onError: ({ code }) => told.push(code) });
+    await late.send(300);
+    await eventually(
+      () => worker.active,
+      (active) => active === 1,
+      'the first task',
+    );
+    const client = await operator('deleted');
+    await client.queues.delete('default');
+    expect(await (await late.send(1)).result()).toBe(1);
+    expect(told).toEqual(['QUEUE_DELETED']);
+    await eventually(
+      () => worker.active,
+      (active) => active === 0,
+      'the end of the first task',
+    );
+    const handles = await late.sendMany([[200], [200]]);
+    await eventually(
+      () => worker.active,
+      (active) => active === 2,
+      'two tasks at a time',
+    );
+    await Promise.all(handles.map((handle) => handle.result()));
+    await client.queues.delete('default');
+    await worker.stop();
+    expect(await worker.ended).toBeNull();
+    await expect(client.queues.inspect('default')).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' });
+  });
+
+  test('say why they have ended when their connection is over for good', async () => {
+    const app = appOf(broker, 'over', { reconnect: false });
+    app.task('any', () => 1);
+    const told: string[] = [];
+    const worker = await started(app, { onError: ({ code }) => told.push(code) });
+    (await app.client()).terminate();
+    expect(await worker.ended).toMatchObject({ code: 'CLIENT_CLOSED' });
+    expect(told).toEqual(['CLIENT_CLOSED']);
+  });
+
   test('that are not there, or of others, are told of nothing', async () => {
     const app = appOf(broker, 'mine');
     app.task('a', () => 1);
