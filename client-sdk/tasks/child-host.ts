@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { Worker as Thread } from 'node:worker_threads';
 import type { FromChild, ToChild } from './child-messages.js';
+import { guard, unguard } from './orphan-guard.js';
 
 export type ChildKind = 'threads' | 'processes';
 
@@ -44,17 +45,20 @@ function startThread({ message, ended }: ChildEvents): ChildHost {
 
 function startProcess({ message, ended }: ChildEvents): ChildHost {
   const child: ChildProcess = fork(ENTRY, [], { serialization: 'advanced' });
+  const { pid } = child;
+  if (pid !== undefined) guard(pid);
   let isOver = false;
   const over = (how: string): void => {
     if (isOver) return;
     isOver = true;
+    if (pid !== undefined) unguard(pid);
     ended(how);
   };
   child.on('message', message as (message: unknown) => void);
   child.on('error', (error) => over(error.message));
   child.on('exit', (code, signal) => over(signal === null ? `exit code ${code}` : `signal ${signal}`));
   return {
-    pid: child.pid ?? 0,
+    pid: pid ?? 0,
     // One that is dying takes no more; its end says the rest.
     send: (sent) => void child.send(sent, () => undefined),
     kill: () => void child.kill('SIGKILL'),

@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
@@ -92,6 +93,36 @@ test.each(['async', 'processes'])(
   },
 );
 
+test('a child that blocks its event loop dies with its worker, and its task begins again elsewhere', async () => {
+  const broker = await BrokerProcess.start({ flags: ['--grace-ms', '200'] });
+  const path = moduleOf(`
+    export const app = new TaskApp();
+    app.task('block', (ctx) => {
+      console.error('pid ' + process.pid);
+      while (ctx.attempt === 1);
+      return process.pid;
+    });`);
+  const first = await startedWorker(broker, path, ['--pool', 'processes', '--concurrency', '1']);
+  const handle = await appOf(broker, 'default')
+    .task('block', () => 0)
+    .send();
+  await first.until(({ error }) => error.includes('pid'), 'the task');
+  const child = Number(first.error.replace(/\D/g, ''));
+  first.child.kill('SIGKILL');
+  while (isAlive(child)) await sleep(10);
+  await startedWorker(broker, path, ['--pool', 'processes', '--concurrency', '1']);
+  expect(await handle.result()).not.toBe(child);
+});
+
+/** A zombie is not: nobody here is there to wait for it. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
 test.each(['async', 'processes'])('a second signal gives back what runs (%s)', async (pool) => {
   const broker = await BrokerProcess.start();
   const worker = await startedWorker(broker, moduleOf(WAITING), ['--pool', pool, '--concurrency', '1']);
@@ -99,6 +130,9 @@ test.each(['async', 'processes'])('a second signal gives back what runs (%s)', a
   const handle = await app.task('wait', (_: unknown, ms: number) => ms).send(60_000);
   while ((await handle.state()).state !== 'started');
   worker.child.kill('SIGTERM');
+  // Two signals at once are one for the system.
+  const client = await app.client();
+  while ((await client.queues.inspect('default')).consumers > 0);
   worker.child.kill('SIGTERM');
   expect(await worker.ended()).toMatchObject({ code: 0 });
   expect(await handle.state()).toMatchObject({ state: 'retrying', attempts: 1 });
