@@ -36,7 +36,7 @@ export interface TaskContext {
   progress(value: unknown): void;
   /** Adds a line for people to read, cut at 1,000 characters; the last 100 of an attempt are kept, as its progress is. Throws INVALID_ARGUMENT. */
   log(text: string): void;
-  /** Ends this attempt and asks for another one. When no attempt is left, the task has failed with `cause`. */
+  /** Ends this attempt and asks for another one. When none of the task's `retry.max` is left (there is none by default), the task has failed with `cause`. */
   retry(options?: RetryOptions): never;
 }
 
@@ -45,7 +45,7 @@ export class RetryRequest extends Error {
   readonly delayMs: number | null;
 
   constructor({ delayMs, cause }: RetryOptions = {}) {
-    super('the task asks for another attempt', { cause });
+    super('the task asked for another attempt, and none was left (retry.max)', { cause });
     if (delayMs !== undefined && !(Number.isSafeInteger(delayMs) && delayMs >= 0))
       throw invalidArgument('delayMs', delayMs, 'a whole number from 0');
     this.name = 'RetryRequest';

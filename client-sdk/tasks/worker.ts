@@ -68,6 +68,8 @@ const AGAIN_MS_MAX = 10_000;
 const LOOK_MS = 250;
 /** ms in which tasks that nobody here has are gathered before the broker is told. */
 const TELL_MS = 1_000;
+/** ms before `onError` is told of one of them again. */
+const TELL_AGAIN_MS = 60_000;
 
 export class Worker {
   readonly #app: TaskApp;
@@ -87,6 +89,8 @@ export class Worker {
   #announced: { changed(): void; withdraw(): void } | null = null;
   /** Tasks that it was given and does not have: queue and name, and how often. */
   readonly #unknown = new Map<string, readonly [queue: string, task: string, count: number]>();
+  /** When somebody was last told of one of those here. */
+  readonly #toldMs = new Map<string, number>();
   #tellTimer: NodeJS.Timeout | null = null;
   #startedMs = 0;
   #isStarted = false;
@@ -388,8 +392,18 @@ export class Worker {
     const message = `Cannot run ${what} of queue "${delivery.queue}": the app does not have it`;
     const details = { field: NAME_HEADER, id: delivery.id };
     if (name !== null) this.#noteUnknown(delivery.queue, name);
-    this.#options.onError(new LovageError('INVALID_ARGUMENT', message, { details }));
+    if (this.#isToBeTold(what)) this.#options.onError(new LovageError('INVALID_ARGUMENT', message, { details }));
     return UNKNOWN_DELAY_MS;
+  }
+
+  /** What nobody here has may come by thousands, again and again. */
+  #isToBeTold(what: string): boolean {
+    const nowMs = performance.now();
+    const lastMs = this.#toldMs.get(what);
+    if (lastMs !== undefined && nowMs - lastMs < TELL_AGAIN_MS) return false;
+    if (lastMs === undefined && this.#toldMs.size >= LIMITS.workerUnknownMax) this.#toldMs.clear();
+    this.#toldMs.set(what, nowMs);
+    return true;
   }
 
   #run(delivery: Delivery): Promise<void> {

@@ -154,9 +154,15 @@ async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
   try {
     return (await import(pathToFileURL(resolve(path)).href)) as Record<string, unknown>;
   } catch (cause) {
-    const text = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+    const text = cause instanceof Error ? `${cause.name}: ${cause.message}${placeOf(cause)}` : String(cause);
     throw new LovageError('MODULE_FAILED', `Cannot load the module "${path}": ${text}`, { cause });
   }
+}
+
+/** Where a file has thrown, if its stack tells. */
+function placeOf({ stack }: Error): string {
+  const place = /\(?(file:[^)\s]+)\)?$/m.exec(stack?.slice(stack.indexOf('\n    at ')) ?? '');
+  return place === null ? '' : ` (${place[1]})`;
 }
 
 /** The one app among what a module exports: itself, or by one of its tasks. A copy of the SDK of its own made it, so it is known by what it can do. */

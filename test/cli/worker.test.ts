@@ -47,7 +47,11 @@ test('runs the tasks of a module, and ends what runs when it is told to stop', a
 });
 
 test.each([
-  ['cannot be loaded', 'throw new Error("broken on purpose");', /MODULE_FAILED: .*broken on purpose/s],
+  [
+    'cannot be loaded',
+    'throw new Error("broken on purpose");',
+    /MODULE_FAILED: .*broken on purpose \(file:.*tasks\.mjs:2:7\)/,
+  ],
   ['has no tasks', 'export const nothing = 1;', /MODULE_FAILED: .*exports neither a TaskApp nor a task/],
   ['has two apps', 'export const a = new TaskApp(); export const b = new TaskApp();', /MODULE_FAILED: .*2 apps/],
   [

@@ -552,19 +552,20 @@ describe('a worker', () => {
     ignorant.task('other', () => 'other');
     const told: LovageError[] = [];
     const worker = await started(ignorant, { queues: ['default'], onError: (error) => told.push(error) });
-    const handle = await known.send();
-    await eventually(
-      () => told.length,
-      (count) => count > 0,
-      'the report',
-    );
-    expect(told[0]!.message).toContain('task "known"');
-    expect(await handle.state()).toMatchObject({ state: 'delayed', attempts: 0 });
-    await worker.stop();
+    const [handle] = await known.sendMany(Array.from({ length: 20 }, () => []));
     const client = await knowing.client();
+    await eventually(
+      () => client.queues.inspect('default'),
+      ({ delayed }) => delayed === 20,
+      'what is given back',
+    );
+    expect(told).toHaveLength(1);
+    expect(told[0]!.message).toContain('task "known"');
+    expect(await handle!.state()).toMatchObject({ state: 'delayed', attempts: 0 });
+    await worker.stop();
     await client.messages.retry('default', {});
     await started(knowing);
-    expect(await handle.result()).toBe('done');
+    expect(await handle!.result()).toBe('done');
   });
 });
 
