@@ -136,7 +136,7 @@ describe('workers', () => {
     for (const handle of handles) expect((await handle.state()).state).toBe('retrying');
   });
 
-  test('whose queue is deleted make it again and go on, and so does what they run', async () => {
+  test('whose last queue is deleted make it again and go on, and so does what they run', async () => {
     const app = appOf(broker, 'deleted');
     const late = app.task('late', async (_, ms: number) => await sleep(ms, ms));
     const told: string[] = [];
