@@ -101,6 +101,8 @@ export interface QueueInfo {
     readonly arrived: number;
     /** Moved to another queue by hand. */
     readonly moved: number;
+    /** Results that have gone from the queue to the archive. */
+    readonly archived: number;
   };
 }
 

@@ -111,6 +111,8 @@ export const ERRORS = {
   DATA_DIR_LOCKED: { by: 'command', close: null, text: 'another process uses the data directory' },
   JOURNAL_MISSING: { by: 'command', close: null, text: 'there is no journal in the directory' },
   JOURNAL_DAMAGED: { by: 'command', close: null, text: 'the journal is damaged where it must be whole' },
+  ARCHIVE_DAMAGED: { by: 'command', close: null, text: 'the archive is damaged, or a database of something else' },
+  ARCHIVE_TOO_NEW: { by: 'command', close: null, text: 'a later version of the broker has written the archive' },
   ADDRESS_IN_USE: { by: 'command', close: null, text: 'the address is taken by another process' },
 } as const satisfies Record<string, { by: 'broker' | 'client' | 'command'; close: number | null; text: string }>;
 

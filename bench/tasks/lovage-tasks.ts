@@ -63,7 +63,10 @@ async function start(
     died: Promise.race([server.died, worker.died, producer.died]),
     send: (count) => producer.send(count),
     completed: async () => (await client.queues.inspect(QUEUE)).totals.acked,
-    kept: async () => (await client.queues.inspect(RESULTS_QUEUE)).ready,
+    kept: async () => {
+      const { ready, totals } = await client.queues.inspect(RESULTS_QUEUE);
+      return ready + totals.archived;
+    },
     async close() {
       await producer.stop();
       await worker.stop();

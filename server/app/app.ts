@@ -1,12 +1,14 @@
 /**
  * The composition root: builds the rooms left to right and closes them right to left.
  *
- *     journal ─► engine ─► broker ─► sessions ─► gateway ─┐
- *                                       http ─────────────┴─► one port
+ *     journal, archive ─► engine ─► broker ─► sessions ─► gateway ─┐
+ *                                                http ─────────────┴─► one port
  *
  * The port answers health checks while the journal is replayed; clients are let in when that is done.
  */
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { ARCHIVE_FILE, type Archive, openArchive } from '../archive/index.js';
 import { Broker } from '../broker/broker.js';
 import { LiveBrokerView } from '../broker/broker-view.js';
 import { type Clock, SYSTEM_CLOCK } from '../broker/clock.js';
@@ -33,6 +35,8 @@ import { VERSION } from './version.js';
 /** ms that bytes may wait for a client that takes none of them. */
 const UNSENT_MS_MAX = 10_000;
 const SAMPLE_MS = 1_000;
+/** ms between two lines of the log about the archive. */
+const ARCHIVE_LOG_MS = 10_000;
 /** Exit code after a failed sync, when nobody can know what is on the disk (EX_IOERR of sysexits.h). */
 const EXIT_IO_ERROR = 74;
 
@@ -51,12 +55,13 @@ export interface App {
 
 type Log = NonNullable<HttpOptions['log']>;
 
-/** Starts a broker; resolves when clients are let in. Messages and tokens go by `clock`, connections by real time. Throws ADDRESS_IN_USE, DATA_DIR_LOCKED, JOURNAL_DAMAGED, INVALID_SETTING. */
+/** Starts a broker; resolves when clients are let in. Messages and tokens go by `clock`, connections by real time. Throws ADDRESS_IN_USE, DATA_DIR_LOCKED, JOURNAL_DAMAGED, ARCHIVE_DAMAGED, ARCHIVE_TOO_NEW, INVALID_SETTING. */
 export async function startApp(settings: Settings, log: Log, clock: Clock = SYSTEM_CLOCK): Promise<App> {
   // Where there is no journal there are no tokens, and nothing needs to be made to say so.
   if (settings.memory || !existsSync(settings.dataDir)) assertSafeBinding(settings, false);
   const tls = readBrokerTls(settings);
   const journal = await openJournal(settings, log);
+  const archive = await openArchiveOf(settings, journal, log);
   const engine = new Engine({
     messagesMax: settings.messagesMax,
     queuesMax: settings.queuesMax,
@@ -68,6 +73,9 @@ export async function startApp(settings: Settings, log: Log, clock: Clock = SYST
   const broker = new Broker({
     engine,
     journal,
+    archive,
+    onArchiveFailure: (err) =>
+      log.error({ err }, 'results could not be archived; they stay where they are, and it is tried again'),
     clock,
     flow: {
       memoryBytesMax: messageMemoryBytes(settings.memoryMax, settings.memory ? 0 : settings.cacheBytes),
@@ -116,6 +124,7 @@ export async function startApp(settings: Settings, log: Log, clock: Clock = SYST
     authority.close();
     await http.close();
     await broker.close();
+    await archive?.close();
   };
   const app = {
     url: '',
@@ -143,6 +152,33 @@ export async function startApp(settings: Settings, log: Log, clock: Clock = SYST
   } catch (error) {
     await app.close();
     throw error;
+  }
+}
+
+/** Where results go, null with --memory. Who opens the journal has the directory to itself. */
+async function openArchiveOf({ memory, dataDir }: Settings, journal: Journal, log: Log): Promise<Archive | null> {
+  if (memory) return null;
+  const toldMs = { last: Number.NEGATIVE_INFINITY };
+  const onReadFailure = (err: unknown): void => {
+    const nowMs = SYSTEM_CLOCK.monotonicMs();
+    if (nowMs - toldMs.last < ARCHIVE_LOG_MS) return;
+    toldMs.last = nowMs;
+    log.error({ err }, 'the archive could not be read; results that stand there are told as not there');
+  };
+  const isNew = !existsSync(join(dataDir, ARCHIVE_FILE));
+  try {
+    return openArchive({ directory: dataDir, onReadFailure });
+  } catch (err) {
+    if (isNew) {
+      // A full disk, for example, must not keep a broker from starting whose consumers make room.
+      log.error(
+        { err },
+        'the archive could not be made; until the next start results stay in memory and in the journal',
+      );
+      return null;
+    }
+    await journal.close();
+    throw err;
   }
 }
 

@@ -65,6 +65,7 @@ export class LiveBrokerView implements BrokerView {
       totals: { ...totals, refused: this.#broker.refusedMessages },
       rates: this.#rates.read(nowMs, totals),
       journal: journal.stats(),
+      archive: this.#broker.archive?.stats() ?? null,
       flow: this.#broker.flow.stats(),
     };
   }

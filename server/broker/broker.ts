@@ -17,11 +17,13 @@ import {
   writeDeadLetters,
   writeDeliveryHead,
 } from '@lovage/protocol';
+import type { Archive } from '../archive/archive.js';
 import type { Command, OpenCommand } from '../engine/command.js';
 import type { Opened } from '../engine/effects.js';
 import type { Engine } from '../engine/engine.js';
 import { FLAG } from '../engine/message-table.js';
 import type { Journal } from '../journal/journal.js';
+import { Archiver } from './archiver.js';
 import type { Clock } from './clock.js';
 import { type AccessWatcher, EffectRouter } from './effect-router.js';
 import { FlowGate, type FlowLimits, NO_FLOW_LIMITS } from './flow-gate.js';
@@ -58,6 +60,10 @@ export interface BrokerOptions {
   readonly engine: Engine;
   readonly journal: Journal;
   readonly clock: Clock;
+  /** Where results go by and by; null or absent: they stay in their queues. */
+  readonly archive?: Archive | null;
+  /** Told when the archive could not be written: what was to go there stays, and is tried again. */
+  readonly onArchiveFailure?: (error: unknown) => void;
   /** When publishers are held back. Default: never. */
   readonly flow?: FlowLimits;
 }
@@ -65,10 +71,12 @@ export interface BrokerOptions {
 export class Broker implements BatchOwner {
   readonly engine: Engine;
   readonly flow: FlowGate;
+  readonly archive: Archive | null;
   readonly #journal: Journal;
   readonly #clock: Clock;
   readonly #router: EffectRouter;
   readonly #housekeeping: Housekeeping;
+  readonly #archiver: Archiver | null;
   readonly #syncObservers: ((ms: number) => void)[] = [];
   readonly #congested: (() => void)[] = [];
   #isTurnAsked = false;
@@ -88,17 +96,33 @@ export class Broker implements BatchOwner {
   /** Bytes that wait in the sockets of all connections, as last counted. */
   unsentBytes = 0;
 
-  constructor({ engine, journal, clock, flow = NO_FLOW_LIMITS }: BrokerOptions) {
+  constructor(options: BrokerOptions) {
+    const { engine, journal, clock, flow = NO_FLOW_LIMITS, archive = null } = options;
     this.engine = engine;
     this.#journal = journal;
     this.#clock = clock;
-    this.#router = new EffectRouter(engine.state, journal);
+    this.#router = new EffectRouter(engine.state, journal, archive);
     this.flow = new FlowGate(
       flow,
       () => this.memoryBytes(),
       (bytes) => journal.hasRoom(bytes),
     );
     this.#housekeeping = new Housekeeping(engine, journal, this.#router, this);
+    this.archive = archive;
+    this.#archiver = archive === null ? null : this.#archiverOf(archive, options);
+  }
+
+  #archiverOf(archive: Archive, { engine, journal, clock, onArchiveFailure }: BrokerOptions): Archiver {
+    return new Archiver({
+      archive,
+      engine,
+      journal,
+      router: this.#router,
+      clock,
+      isDiskScarce: () => this.flow.isDiskScarce,
+      submit: (command) => this.submit(command),
+      onFailure: onArchiveFailure ?? (() => undefined),
+    });
   }
 
   /** Workers whose connections stand. */
@@ -123,6 +147,7 @@ export class Broker implements BatchOwner {
     );
     this.recoveredShare = 1;
     this.engine.recovered(this.#clock.wallMs());
+    await this.#archiver?.recovered();
     this.isReady = true;
     this.tick();
   }
@@ -325,6 +350,7 @@ export class Broker implements BatchOwner {
     this.#isClosed = true;
     this.#cancelTimer?.();
     await this.#housekeeping.close();
+    await this.#archiver?.close();
     await this.settle();
     await this.#journal.close();
   }
@@ -349,6 +375,7 @@ export class Broker implements BatchOwner {
     this.#router.flushNow();
     this.#commitIfDue();
     if (this.engine.isSweeping) this.#clock.atTurnEnd(() => this.tick());
+    this.#archiver?.look();
     this.#armTimer();
   }
 
@@ -363,6 +390,7 @@ export class Broker implements BatchOwner {
     for (let goesOn = true; goesOn; ) {
       this.#router.seal();
       this.#housekeeping.sealed();
+      this.#archiver?.sealed();
       this.#journal.reserve(this.engine.state.table.size * SETTLE_BYTES);
       const startMs = this.#clock.monotonicMs();
       const committed = this.#journal.commit();
@@ -374,11 +402,13 @@ export class Broker implements BatchOwner {
       this.#router.committed();
       this.#relieve();
       this.#housekeeping.committed();
+      this.#archiver?.committed();
       goesOn = this.#router.hasStaged && this.#isDue();
       if (!goesOn) this.#router.release();
     }
     this.#isCommitting = false;
     this.#commitIfDue();
+    this.#archiver?.look();
   }
 
   #commitIfDue(): void {

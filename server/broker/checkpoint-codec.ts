@@ -5,7 +5,7 @@
  *     head   [timeMs, nextId, nextSession, [bytes of part 0, bytes of part 1, ...]]
  *     part   [kind, [row...]]
  *     kind   row
- *      0     [index, namespace, name, settings, isPaused, version?]              a queue
+ *      0     [index, namespace, name, settings, isPaused, version?, era?]        a queue
  *      1     [index, key, id, timeMs]                                            a dedup key of the queue of that index, oldest first
  *      2     [session, key, namespace, producer|nil]
  *      3     [namespace, name, lastSeq, confirmedSeq, usedMs, [seq, count, id, ...]]      a producer
@@ -84,8 +84,13 @@ class PartWriter {
 
 export function encodeCheckpoint(record: CheckpointRecord): { head: Uint8Array; body: Uint8Array } {
   const writer = new PartWriter();
-  for (const { index, namespace, name, settings, isPaused, version } of record.queues)
-    writer.add(KIND.QUEUE, [index, namespace, name, settings, isPaused, version]);
+  for (const { index, namespace, name, settings, isPaused, version, era } of record.queues)
+    writer.add(
+      KIND.QUEUE,
+      era === 0
+        ? [index, namespace, name, settings, isPaused, version]
+        : [index, namespace, name, settings, isPaused, version, era],
+    );
   for (const { index, dedup } of record.queues)
     for (const [key, id, timeMs] of dedup) writer.add(KIND.DEDUP, [index, key, id, timeMs]);
   for (const { session, key, namespace, producer } of record.sessions)
@@ -115,15 +120,17 @@ export function decodeCheckpoint(head: readonly unknown[], body: Uint8Array): Ch
   const rateLimits: RateLimitRecord[] = [];
   const take: Record<number, (row: Row) => void> = {
     [KIND.QUEUE]: (row) => {
-      const [index, namespace, name, given, isPaused, version = 1] = row as [
+      const [index, namespace, name, given, isPaused, version = 1, era = 0] = row as [
         number,
         string,
         string,
         Partial<QueueSettings>,
         boolean,
         number?,
+        number?,
       ];
-      queues.set(index, { index, namespace, name, settings: withDefaults(given), version, isPaused, dedup: [] });
+      const settings = withDefaults(given);
+      queues.set(index, { index, namespace, name, settings, version, isPaused, era, dedup: [] });
     },
     [KIND.DEDUP]: (row) => {
       const [index, key, id, keyMs] = row as [number, string, number, number];

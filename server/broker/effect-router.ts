@@ -17,13 +17,18 @@ import {
   encodeValue,
   LIMITS,
   type MessageInfo,
+  type MessageWhereabouts,
+  NO_FAILURES,
   type Note,
   type PeekedMessage,
   RESULT_STATUS,
+  RESULTS_QUEUE,
   SERVER_OPS,
 } from '@lovage/protocol';
+import { type Archive, type ArchivedFacts, RESULT_FLAG } from '../archive/archive.js';
 import type { EffectSink, Opened } from '../engine/effects.js';
 import { FLAG, STATE } from '../engine/message-table.js';
+import type { Queue } from '../engine/queue.js';
 import type { CompleteRecord, JournalRecord, MoveRecord, PublishRecord } from '../engine/record.js';
 import type { EngineState } from '../engine/state.js';
 import type { Journal, SyncClass } from '../journal/journal.js';
@@ -53,6 +58,7 @@ export type AccessWatcher = Pick<EffectSink, 'revoked' | 'accessClosed'>;
 export class EffectRouter implements EffectSink {
   readonly #state: EngineState;
   readonly #journal: Journal;
+  readonly #archive: Archive | null;
   readonly #durability: number;
   readonly #outlets = new Map<number, Outlet>();
   /** Outlets that have something in the bucket of that name. */
@@ -72,12 +78,15 @@ export class EffectRouter implements EffectSink {
   #sealedBelow = 0;
   /** What the last `open` found. */
   lastOpened: Opened | null = null;
+  /** Results were archived that count no more. Set back by the broker. */
+  hasLeftArchived = false;
   /** Messages refused since start. */
   refusedMessages = 0;
 
-  constructor(state: EngineState, journal: Journal) {
+  constructor(state: EngineState, journal: Journal, archive: Archive | null) {
     this.#state = state;
     this.#journal = journal;
+    this.#archive = archive;
     this.#durability = DURABILITY_OF[journal.syncClass];
   }
 
@@ -254,6 +263,14 @@ export class EffectRouter implements EffectSink {
     return peekedContents(prefix, length) ?? peekedContents(this.#payload(slot, length), length)!;
   }
 
+  /** Copies the whole payload of a message to `target`, from `at` on. */
+  copyPayload(slot: number, target: Uint8Array, at: number): void {
+    const { table } = this.#state;
+    const length = table.length[slot]!;
+    if (table.isMemory(slot)) target.set(this.#payload(slot, length), at);
+    else this.#journal.copyTo(table.segment[slot]!, table.offset[slot]!, length, target, at);
+  }
+
   /** The first bytes of a message's payload. */
   #payload(slot: number, length: number): Uint8Array {
     const { table } = this.#state;
@@ -285,6 +302,36 @@ export class EffectRouter implements EffectSink {
     const payload = this.#payload(slot, this.#state.table.length[slot]!);
     bucket.result(id, RESULT_STATUS.DONE, payload);
     bucket.keptBytes += payload.length;
+  }
+
+  archivedResult(session: number, id: number, queue: Queue): number {
+    const bucket = this.#bucket(session);
+    if (bucket === undefined) return 0;
+    const payload = this.#archive?.find(queue, id, this.#state.nowMs) ?? null;
+    bucket.result(id, payload === null ? RESULT_STATUS.NOT_THERE : RESULT_STATUS.DONE, payload ?? NOTHING);
+    if (payload === null) return 0;
+    bucket.keptBytes += payload.length;
+    return payload.length;
+  }
+
+  whereabouts(
+    session: number,
+    request: number,
+    ids: readonly number[],
+    messages: (MessageWhereabouts | null)[],
+    queue: Queue | null,
+  ): void {
+    if (this.#archive !== null && queue !== null)
+      for (const [i, id] of ids.entries()) {
+        const facts = messages[i] === null ? this.#archive.describe(queue, id, this.#state.nowMs) : null;
+        if (facts !== null) messages[i] = resultWhereabouts(id, facts);
+      }
+    this.reply(session, request, { messages });
+  }
+
+  archiveLeft({ namespace }: Queue, era: number): number {
+    this.hasLeftArchived = true;
+    return this.#archive?.count({ namespace, era }) ?? 0;
   }
 
   noted(session: number, id: number, { progress, log }: Note, bytes: number): void {
@@ -380,4 +427,25 @@ export class EffectRouter implements EffectSink {
     }
     return outlet.now;
   }
+}
+
+/** A result that is archived, as one that stands in the queue of results. */
+function resultWhereabouts(
+  id: number,
+  { priority, attempts, expiryMs, flags, bytes }: ArchivedFacts,
+): MessageWhereabouts {
+  return {
+    id,
+    state: 'ready',
+    priority,
+    attempts,
+    bytes,
+    dueAt: null,
+    expiresAt: expiryMs === 0 ? null : expiryMs,
+    redelivered: (flags & RESULT_FLAG.REDELIVERED) !== 0,
+    memory: (flags & RESULT_FLAG.MEMORY) !== 0,
+    deadLetters: [],
+    attemptLog: NO_FAILURES,
+    queue: RESULTS_QUEUE,
+  };
 }

@@ -24,6 +24,7 @@ const ROOM_BYTES_MAX = 65_536;
 const HOLD_SHARE = 0.8;
 const GO_ON_SHARE = 0.7;
 const DISK_GO_ON_SHARE = 1.25;
+const SCARCE_SHARE = 2;
 
 /** What the gate may know. */
 export interface FlowLimits {
@@ -85,6 +86,11 @@ export class FlowGate {
 
   get reason(): FlowReason | null {
     return this.#reason;
+  }
+
+  /** Whether, at the last look, the disk had so little room that what can wait must not take more of it: twice what is to be left free. */
+  get isDiskScarce(): boolean {
+    return this.#diskFreeBytes < this.#limits.diskFreeBytesMin * SCARCE_SHARE;
   }
 
   watch(watcher: FlowWatcher): void {

@@ -8,7 +8,7 @@
  *      4    session       [session, key, namespace, producer|nil]
  *      5    session-end   [session]
  *      6    return        [[id, attempts, dueMs, ...]]
- *      7    queue         [timeMs, index, namespace, name, settings]
+ *      7    queue         [timeMs, index, namespace, name, settings, era?]
  *      8    queue-delete  [index]
  *      9    queue-pause   [index, isPaused]
  *     10    ids           [below]
@@ -27,6 +27,7 @@
  *     23    namespace-delete  [name]
  *     25    rate-limit    [namespace, name, rate|nil, override|nil]      a rate: [count, perMs, burst]
  *     40    failure       [timeMs, cause, reason, [id, attempt, ...]]
+ *     41    results-era   [queue, era]
  *     24    complete      [timeMs, queue, [index, id, priority, attempts, expiryMs, ...], [baseId, namespace, exceptions, settled]?]      the COMPLETE frame as it came
  *
  * `history` of a moved message is there if it was a dead letter: [[queue's name, reason, timeMs, count], ...]; `attemptLog` if attempts have failed:
@@ -60,6 +61,7 @@ import {
   type MovedMessage,
   type MoveRecord,
   type PublishRecord,
+  type QueueRecord,
   SETTLE_REASONS,
   TRANSFER_REASONS,
 } from '../engine/record.js';
@@ -103,6 +105,7 @@ export const RECORD_TYPES = {
   complete: 24,
   'rate-limit': 25,
   failure: 40,
+  'results-era': 41,
 } as const satisfies Record<JournalRecord['type'], number>;
 
 const NAMES = new Map<number, JournalRecord['type']>(
@@ -124,11 +127,12 @@ const HEADS: {
   session: (record) => [record.session, record.key, record.namespace, record.producer],
   'session-end': (record) => [record.session],
   return: (record) => [record.entries],
-  queue: (record) => [record.timeMs, record.index, record.namespace, record.name, record.settings],
+  queue: queueFields,
   'queue-delete': (record) => [record.index],
   'queue-settings': (record) => [record.timeMs, record.index, record.version, record.settings],
   'queue-pause': (record) => [record.index, record.isPaused],
   ids: (record) => [record.below],
+  'results-era': (record) => [record.index, record.era],
   transfer: (record) => [record.timeMs, TRANSFER_REASONS.indexOf(record.reason), record.entries],
   token: (record) => tokenRow(record.token),
   'token-revoke': (record) => [record.id],
@@ -142,6 +146,11 @@ const HEADS: {
   failure: (record) => [record.timeMs, FAILURE_CAUSES.indexOf(record.cause), record.reason, record.entries],
   'message-priority': (record) => [record.entries],
 };
+
+function queueFields({ timeMs, index, namespace, name, settings, era }: QueueRecord): unknown[] {
+  const fields = [timeMs, index, namespace, name, settings];
+  return era === 0 ? fields : [...fields, era];
+}
 
 export interface EncodedRecord {
   readonly type: number;
@@ -249,6 +258,7 @@ export class RecordReader {
           namespace: head[2] as string,
           name: head[3] as string,
           settings: withDefaults(head[4] as Partial<QueueSettings>),
+          era: (head[5] as number | undefined) ?? 0,
         };
       case 'queue-settings':
         return {
@@ -264,6 +274,8 @@ export class RecordReader {
         return { type, index: head[0] as number, isPaused: head[1] as boolean };
       case 'ids':
         return { type, below: head[0] as number };
+      case 'results-era':
+        return { type, index: head[0] as number, era: head[1] as number };
       case 'failure':
         return failureOf(head);
       case 'message-priority':

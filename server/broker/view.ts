@@ -1,5 +1,6 @@
 /** What the HTTP API and the metrics see of the broker: numbers, read when asked for, never a handle to change anything. */
 import type { BindingInfo, ExchangeInfo, QueueInfo, WorkerList } from '@lovage/protocol';
+import type { ArchiveStats } from '../archive/archive.js';
 import type { JournalStats, SyncClass } from '../journal/journal.js';
 import type { FlowStats } from './flow-gate.js';
 
@@ -37,11 +38,14 @@ export interface Overview {
     readonly exhausted: number;
     readonly arrived: number;
     readonly moved: number;
+    readonly archived: number;
     readonly refused: number;
   };
   /** Per second, over the last ten seconds. */
   readonly rates: { readonly published: number; readonly delivered: number; readonly acked: number };
   readonly journal: JournalStats;
+  /** Null where there is none. */
+  readonly archive: ArchiveStats | null;
   /** Whether publishers are held back, and how near that is. */
   readonly flow: FlowStats;
 }

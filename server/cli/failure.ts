@@ -30,6 +30,8 @@ const HINTS: Readonly<Partial<Record<string, string>>> = {
   ADDRESS_IN_USE: 'Stop the process that listens there, or give another port with --port (0 takes any free one).',
   JOURNAL_DAMAGED:
     'See what is wrong with "lovage journal verify <data-dir>", and what a repair would do with "lovage journal repair <data-dir>".',
+  ARCHIVE_DAMAGED: 'Restore a backup, or move the archive away: the results in it are lost then, and nothing else is.',
+  ARCHIVE_TOO_NEW: 'Start the version of Lovage that has written it, or a later one.',
   CONNECT_FAILED: 'Is the broker running? Start one with "lovage start", or give its address with --url.',
   QUEUE_NOT_FOUND: 'Make the queue with "lovage queues declare <queue>", or give --declare to publish and consume.',
   QUEUE_MISMATCH:

@@ -21,6 +21,7 @@ interface Overview {
   readonly totals: Readonly<Record<string, number>>;
   readonly rates: { readonly published: number; readonly delivered: number; readonly acked: number };
   readonly journal: { readonly segments: number; readonly bytes: number; readonly isFull: boolean };
+  readonly archive: { readonly results: number; readonly fileBytes: number; readonly failures: number } | null;
   readonly flow: {
     readonly reason: string | null;
     readonly memoryBytes: number;
@@ -45,7 +46,7 @@ async function status(flags: Record<string, unknown>): Promise<void> {
 }
 
 function overviewText(overview: Overview, url: string): string {
-  const { messages, totals, rates, journal, flow } = overview;
+  const { messages, totals, rates, journal, archive, flow } = overview;
   const state = overview.isStopping ? 'stopping' : overview.isReady ? 'ready' : 'reading its journal';
   return textPairs([
     ['Broker', `Lovage ${overview.version} at ${url}, ${state}, up ${durationText(overview.uptimeMs)}`],
@@ -67,7 +68,7 @@ function overviewText(overview: Overview, url: string): string {
     ],
     [
       '',
-      `${totals.deadLettered} dead-lettered, ${totals.evicted} evicted, ${totals.exhausted} exhausted, ${totals.moved} moved`,
+      `${totals.deadLettered} dead-lettered, ${totals.evicted} evicted, ${totals.exhausted} exhausted, ${totals.moved} moved, ${totals.archived} archived`,
     ],
     [
       'Per second',
@@ -81,7 +82,16 @@ function overviewText(overview: Overview, url: string): string {
       'Journal',
       `sync ${overview.syncClass}, ${countText(journal.segments, 'segment')}, ${sizeText(journal.bytes)}${journal.isFull ? ', DISK FULL' : ''}`,
     ],
+    ...archiveText(archive),
   ]);
+}
+
+/** A broker without a data directory, or of an older version, has none. */
+function archiveText(archive: Overview['archive'] | undefined): [string, string][] {
+  if (archive === null || archive === undefined) return [];
+  const { results, fileBytes, failures } = archive;
+  const failed = failures === 0 ? '' : `, ${countText(failures, 'failure')}`;
+  return [['Archive', `${countText(results, 'result')}, ${sizeText(fileBytes)}${failed}`]];
 }
 
 const DURATIONS = [

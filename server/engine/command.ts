@@ -37,6 +37,7 @@ export type Command =
   | NackCommand
   | CompleteCommand
   | ResultWatchCommand
+  | ResultsArchivedCommand
   | MessageStateCommand
   | NoteCommand
   | { readonly type: 'drained'; readonly session: number; readonly bytes: number }
@@ -113,6 +114,15 @@ export interface ResultWatchCommand {
   readonly type: 'result-watch' | 'result-unwatch';
   readonly session: number;
   readonly request: number;
+  readonly ids: readonly number[];
+}
+
+/** Results of a queue are in the archive, on disk: they go. `ids` by rising id. */
+export interface ResultsArchivedCommand {
+  readonly type: 'results-archived';
+  readonly queue: number;
+  /** That in which they were taken. */
+  readonly era: number;
   readonly ids: readonly number[];
 }
 

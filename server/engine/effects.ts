@@ -2,7 +2,8 @@
  * What the engine asks for in answer to a command: records to write, and effects that may be seen only when those records are safe. The
  * broker's sink holds an effect back until the batch is on disk that was gathering when the effect came.
  */
-import type { ErrorCode, MessageInfo, Note } from '@lovage/protocol';
+import type { ErrorCode, MessageInfo, MessageWhereabouts, Note } from '@lovage/protocol';
+import type { Queue } from './queue.js';
 import type { CompleteRecord, JournalRecord, MoveRecord, PublishRecord } from './record.js';
 
 /** What `open` found. */
@@ -71,6 +72,20 @@ export interface EffectSink {
   result(session: number, id: number, payload: Uint8Array): void;
   /** The same of one that is kept in a slot; `drained` tells when its bytes have left. */
   storedResult(session: number, id: number, slot: number): void;
+  /**
+   * Of a message that the engine does not have: its result if it was archived for this queue, else that there is none. Returns the bytes of the result, 0 for none; `drained` tells when they have left.
+   */
+  archivedResult(session: number, id: number, queue: Queue): number;
+  /** The answer to `states`: of the ids that the engine does not have, which are null, the archive may know a result. `queue` null: none was ever kept. */
+  whereabouts(
+    session: number,
+    request: number,
+    ids: readonly number[],
+    messages: (MessageWhereabouts | null)[],
+    queue: Queue | null,
+  ): void;
+  /** What was archived for a queue of this era counts no more. Returns how many results that were. */
+  archiveLeft(queue: Queue, era: number): number;
   /** What a handler tells of a message that the session watches for; `drained` tells when so many bytes have left. */
   noted(session: number, id: number, note: Note, bytes: number): void;
   /** There will be no result: see `RESULT_STATUS`. */

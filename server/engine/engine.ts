@@ -4,6 +4,7 @@
  */
 import type { BindingInfo, ExchangeInfo, QueueInfo } from '@lovage/protocol';
 import { Access } from './access.js';
+import { Archiving } from './archiving.js';
 import type { Command } from './command.js';
 import { DeadLetters } from './dead-letters.js';
 import { DedupExpiry } from './dedup-expiry.js';
@@ -48,6 +49,7 @@ export class Engine {
   readonly #dedupExpiry: DedupExpiry;
   readonly #expiry: QueueExpiry;
   readonly #deliveries: Deliveries;
+  readonly #archiving: Archiving;
   readonly #settling: Settling;
   readonly #results: Results;
   readonly #queues: Queues;
@@ -80,6 +82,7 @@ export class Engine {
     this.#deliveries = new Deliveries(state, { places, transfers, deadLetters, limits: this.#limits, single, recall });
     const deliveries = this.#deliveries;
     this.#results = new Results(state, { places, registry, deliveries });
+    this.#archiving = new Archiving(state, places);
     this.#exchanges = new Exchanges(state);
     const exchanges = this.#exchanges;
     this.#queues = new Queues(state, { places, registry, expiry: this.#expiry, single, deliveries, exchanges });
@@ -189,6 +192,7 @@ export class Engine {
       clearTotals(queue.totals);
       this.#dedupExpiry.watch(queue);
     }
+    this.#archiving.recovered();
     this.#sessions.awaitResume();
     this.#deliveries.markRedelivered();
   }
@@ -196,6 +200,11 @@ export class Engine {
   /** Why publishes are refused from now on, null to take them again. DISK_FULL is not for those that are kept in memory only. */
   refusePublishes(code: 'DISK_FULL' | 'FLOW_BLOCKED' | null): void {
     this.#publishing.refusal = code;
+  }
+
+  /** What is to be archived; written by the broker, which has the archive. */
+  get archiving(): Archiving {
+    return this.#archiving;
   }
 
   /** Whether results that go to the journal are not kept from now on, because there is no room. */
@@ -224,6 +233,7 @@ export class Engine {
         settings: queue.settings,
         version: queue.version,
         isPaused: queue.isPaused,
+        era: queue.era,
         dedup: queue.dedup.entries(state.nowMs),
       })),
       sessions: sessions.map(({ number, key, namespace, producer }) => ({
@@ -376,6 +386,7 @@ export class Engine {
       nack: (command, out) => settling.nack(command, out),
       complete: (command, out) => settling.complete(command, out),
       'result-watch': (command, out) => this.#results.watch(command, out),
+      'results-archived': (command, out) => this.#archiving.settle(command, out),
       'result-unwatch': (command, out) => this.#results.unwatch(command, out),
       note: (command, out) => this.#results.note(command, out),
       'message-state': (command, out) => this.#results.states(command, out),

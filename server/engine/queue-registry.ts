@@ -21,9 +21,27 @@ export class QueueRegistry {
     if (!this.hasRoom(namespace)) return null;
     const index = this.#freeIndexes.pop() ?? this.#state.queues.length;
     const queue = this.put(index, namespace, name, settings);
-    out.record({ type: 'queue', timeMs: this.#state.nowMs, index, namespace, name, settings });
+    if (queue.isResults) this.setEra(queue, this.#nextEra());
+    const { era } = queue;
+    out.record({ type: 'queue', timeMs: this.#state.nowMs, index, namespace, name, settings, era });
     this.#expiry.watch(queue);
     return queue;
+  }
+
+  /** What was archived of a queue's results counts no more. */
+  beginEra(queue: Queue, out: EffectSink): void {
+    this.setEra(queue, this.#nextEra());
+    out.record({ type: 'results-era', index: queue.index, era: queue.era });
+  }
+
+  #nextEra(): number {
+    return Math.max(this.#state.nowMs, this.#state.lastEra + 1);
+  }
+
+  /** Live or on replay. */
+  setEra(queue: Queue, era: number): void {
+    queue.era = era;
+    this.#state.lastEra = Math.max(this.#state.lastEra, era);
   }
 
   /** Why there may not be one queue more, as whoever wants queue `name` is told. */

@@ -25,6 +25,7 @@ export function noTotals(): QueueTotals {
     exhausted: 0,
     arrived: 0,
     moved: 0,
+    archived: 0,
   };
 }
 
@@ -48,6 +49,9 @@ export interface Watch {
 
 /** Keys that have run out and are let go before a queue tells of them: 1 ms of work. If it is more, they are counted still. */
 const INFO_KEYS = 5_000;
+
+/** Results of one queue beyond which the archive does not wait until they are old. */
+const CROWDED = 100_000;
 
 /** The space of a queue that has no name yet. */
 const NOWHERE = new Space('');
@@ -73,6 +77,11 @@ export class Queue {
   isPaused = false;
   /** Results of its namespace stand in it, and nobody is delivered any. */
   readonly isResults: boolean;
+  /**
+   * Of a queue of results: which of the results that were archived for its namespace still count, those of this era. Another one begins when it is purged. An era is never used again: it is an engine time, or the
+   * number behind the last era. 0 for other queues, and for those that are older than the archive.
+   */
+  era = 0;
   /** Its name is free already, and what is left in it goes slice by slice. */
   isDeleted = false;
   /** ms of its last use, see `queue-expiry.ts`. */
@@ -144,6 +153,15 @@ export class Queue {
   /** Whether it holds more than it may and has to push something out. */
   get isTooFull(): boolean {
     return this.isEvicting && !this.fits(0, 0);
+  }
+
+  /** Of a queue of results: whether there are so many, or it is half as full as it may be, that they are to be archived at once. */
+  get isCrowded(): boolean {
+    const { messagesMax, bytesMax, deadLetterQueue } = this.settings;
+    const { size } = this.ready;
+    if (deadLetterQueue !== null) return false;
+    if (size > CROWDED) return true;
+    return (messagesMax > 0 && size * 2 > messagesMax) || (bytesMax > 0 && this.bytes * 2 > bytesMax);
   }
 
   /** Whether so many more messages and bytes are within its bounds. */

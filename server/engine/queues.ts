@@ -136,7 +136,8 @@ export class Queues {
     this.#registry.unname(queue);
     this.#exchanges.forgetDestination(queue);
     this.#expiry.forget(queue);
-    const removed = this.#dropUnsettled(queue);
+    const archived = queue.isResults ? out.archiveLeft(queue, queue.era) : 0;
+    const removed = this.#dropUnsettled(queue) + archived;
     for (const attachment of queue.attachments) this.#endAttachment(attachment, out);
     // A namespace may have a hundred thousand queues: those that are empty need no turn of their own.
     if (command === null && queue.size === 0) return this.#registry.remove(queue);
@@ -155,7 +156,16 @@ export class Queues {
     const queue = this.#find(command, 'purge', out);
     if (queue === null) return;
     queue.purgeBelowId = this.#state.nextId;
-    this.#sweeps.push({ queue, isDelete: false, session: command.session, request: command.request, removed: 0 });
+    const removed = queue.isResults ? this.#leaveArchived(queue, out) : 0;
+    this.#sweeps.push({ queue, isDelete: false, session: command.session, request: command.request, removed });
+  }
+
+  /** What was archived counts no more from the record on that says so; results that are still here go slice by slice. */
+  #leaveArchived(queue: Queue, out: EffectSink): number {
+    const archived = out.archiveLeft(queue, queue.era);
+    this.#registry.beginEra(queue, out);
+    queue.totals.purged += archived;
+    return archived;
   }
 
   pause(command: QueueCommand, isPaused: boolean, out: EffectSink): void {

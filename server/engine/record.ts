@@ -31,6 +31,7 @@ export type JournalRecord =
   | QueueDeleteRecord
   | QueueSettingsRecord
   | QueuePauseRecord
+  | ResultsEraRecord
   | IdsRecord
   | MoveRecord
   | MessagePriorityRecord
@@ -73,7 +74,7 @@ export interface PublishRoutes {
   readonly listOf: readonly number[] | null;
 }
 
-export const SETTLE_REASONS = ['acked', 'dropped', 'expired', 'purged', 'evicted', 'exhausted'] as const;
+export const SETTLE_REASONS = ['acked', 'dropped', 'expired', 'purged', 'evicted', 'exhausted', 'archived'] as const;
 export type SettleReason = (typeof SETTLE_REASONS)[number];
 
 /** Numbers in one record at most, so that it stays far below what a reader takes (a multiple of 2 and of 3). */
@@ -143,6 +144,8 @@ export interface QueueRecord {
   readonly namespace: string;
   readonly name: string;
   readonly settings: QueueSettings;
+  /** Of a queue of results; 0 for others. */
+  readonly era: number;
 }
 
 export interface QueueDeleteRecord {
@@ -163,6 +166,13 @@ export interface QueuePauseRecord {
   readonly type: 'queue-pause';
   readonly index: number;
   readonly isPaused: boolean;
+}
+
+/** Results of a queue that were archived before count no more. */
+export interface ResultsEraRecord {
+  readonly type: 'results-era';
+  readonly index: number;
+  readonly era: number;
 }
 
 /** Ids below `below` may have been given to messages that are kept in memory only: never give them again. */
@@ -292,6 +302,8 @@ export interface CheckpointQueue {
   readonly settings: QueueSettings;
   readonly version: number;
   readonly isPaused: boolean;
+  /** Of a queue of results. */
+  readonly era: number;
   /** Remembered dedup keys, oldest first: key, id, ms. */
   readonly dedup: readonly (readonly [key: string, id: number, timeMs: number])[];
 }

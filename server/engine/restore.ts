@@ -28,6 +28,7 @@ import type {
   QueuePauseRecord,
   QueueRecord,
   QueueSettingsRecord,
+  ResultsEraRecord,
   ReturnRecord,
   SessionEndRecord,
   SessionRecord,
@@ -143,6 +144,9 @@ export class Restore {
         break;
       case 'queue-pause':
         this.#queuePause(record);
+        break;
+      case 'results-era':
+        this.#resultsEra(record);
         break;
       case 'ids':
         this.#ids(record);
@@ -356,9 +360,9 @@ export class Restore {
     if (session !== undefined) this.#sessions.remove(session);
   }
 
-  #queue({ index, namespace, name, settings, timeMs }: QueueRecord): void {
+  #queue({ index, namespace, name, settings, timeMs, era }: QueueRecord): void {
     this.#clock(timeMs);
-    this.#registry.put(index, namespace, name, settings);
+    this.#registry.setEra(this.#registry.put(index, namespace, name, settings), era);
   }
 
   #queueDelete({ index }: QueueDeleteRecord): void {
@@ -375,6 +379,11 @@ export class Restore {
     if (queue !== undefined) queue.isPaused = isPaused;
   }
 
+  #resultsEra({ index, era }: ResultsEraRecord): void {
+    const queue = this.#state.queues[index];
+    if (queue !== undefined) this.#registry.setEra(queue, era);
+  }
+
   #ids({ below }: IdsRecord): void {
     this.#state.nextId = Math.max(this.#state.nextId, below);
   }
@@ -389,6 +398,7 @@ export class Restore {
       const queue = this.#registry.put(entry.index, entry.namespace, entry.name, entry.settings);
       queue.version = entry.version;
       queue.isPaused = entry.isPaused;
+      this.#registry.setEra(queue, entry.era);
       for (const [key, id, timeMs] of entry.dedup) queue.dedup.add(key, id, timeMs, false);
     }
     for (const entry of record.producers) {

@@ -35,6 +35,8 @@ const TTL_MS = 86_400_000;
 /** Ids that are looked for at a time, and bytes of results behind which no more are: some 2 ms of work. */
 const LOOKUPS_MAX = 1_000;
 const LOOKUP_BYTES = 512 * 1024;
+/** What a look into the archive counts for, if no result is found: half of what a slice may take, so that a turn looks there a thousand times at most (some 10 us each). */
+const ASKED_BYTES = 1_024;
 /** Results of a namespace, unless its queue is declared otherwise; the oldest are the first to go. */
 const RESULTS_MAX = 1_000_000;
 
@@ -190,7 +192,7 @@ export class Results {
     const note = withNotes && ids.length === 1 ? this.#state.notes.of(ids[0]!) : null;
     const [only] = messages;
     if (note !== null && only !== null && only !== undefined) messages[0] = { ...only, note };
-    out.reply(number, request, { messages });
+    out.whereabouts(number, request, ids, messages, this.#state.queue(namespace, RESULTS_QUEUE));
   }
 
   /** Deliveries may have taken the room for which it stood in line: it has its turn all the same. */
@@ -209,10 +211,7 @@ export class Results {
   #tell(session: Session, id: number, out: EffectSink): number {
     const { table, watches } = this.#state;
     const slot = this.#find(session.namespace, id);
-    if (slot < 0) {
-      out.resultEnded(session.number, id, RESULT_STATUS.NOT_THERE, null);
-      return 0;
-    }
+    if (slot < 0) return this.#tellArchived(session, id, out);
     if (this.#state.queueOf(slot).isResults) {
       const bytes = table.length[slot]!;
       session.unsentBytes += bytes;
@@ -227,6 +226,18 @@ export class Results {
     watches.add(session, id);
     const note = this.#state.notes.of(id);
     return note === null ? 0 : this.#tellNote(session, id, note, out);
+  }
+
+  /** Of a message that is not here: it may have a result that was archived while this namespace had the queue that it has now. */
+  #tellArchived(session: Session, id: number, out: EffectSink): number {
+    const queue = this.#state.queue(session.namespace, RESULTS_QUEUE);
+    if (queue === null) {
+      out.resultEnded(session.number, id, RESULT_STATUS.NOT_THERE, null);
+      return 0;
+    }
+    const bytes = out.archivedResult(session.number, id, queue);
+    session.unsentBytes += bytes;
+    return Math.max(ASKED_BYTES, bytes);
   }
 
   #tellNote(session: Session, id: number, note: Note, out: EffectSink): number {
@@ -333,6 +344,7 @@ export class Results {
     table.expiryMs[slot] = expiryMs;
     if (expiryMs !== 0) timers.setExpiry(slot, expiryMs);
     to.ready.add(slot);
+    this.#state.arrivals.add(to, table.id[slot]!, nowMs);
     to.totals.arrived++;
     to.usedMs = nowMs;
     if (to.isEvicting) this.#places.grown.add(to);

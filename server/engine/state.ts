@@ -9,6 +9,7 @@ import { Notes } from './notes.js';
 import { Producers } from './producers.js';
 import { noTotals, type Queue } from './queue.js';
 import { QueueDirectory } from './queue-directory.js';
+import { ResultArrivals } from './result-arrivals.js';
 import { ResultWatches } from './result-watches.js';
 import type { Session } from './session.js';
 import { Timers } from './timers.js';
@@ -63,6 +64,10 @@ export class EngineState {
   readonly bindings = new Set<Binding>();
   /** Of the windows of all queues. */
   readonly dedupUsage: DedupUsage = { keys: 0, bytes: 0 };
+  /** When results came, for the archive. */
+  readonly arrivals: ResultArrivals;
+  /** The last era that a queue of results was given, see `queue.ts`. Written by `queue-registry.ts`. */
+  lastEra = 0;
   /** Who waits for which result. */
   readonly watches = new ResultWatches();
   /** What is told of messages before they are done. Written by `results.ts`, and by `places.ts` when a delivery is over. */
@@ -83,6 +88,7 @@ export class EngineState {
   constructor(options: EngineOptions) {
     this.options = options;
     this.table = new MessageTable(options.messagesMax);
+    this.arrivals = new ResultArrivals(this.table);
     this.timers = new Timers(options.messagesMax);
     this.producers = new Producers(options.producersMax, options.producerTtlMs);
   }

@@ -32,6 +32,7 @@ const TOTALS = {
   exhausted: 'Messages dropped after as many attempts as their queue allows.',
   arrived: 'Messages that came to a queue from another one.',
   moved: 'Messages moved to another queue by hand.',
+  archived: 'Results that went from their queue to the archive.',
   refused: 'Publishes that were refused.',
 } as const satisfies Record<keyof Overview['totals'], string>;
 
@@ -55,6 +56,9 @@ const METRICS: readonly MetricRow[] = [
   gaugeRow('journal_full', 'Whether publishes are refused because the disk is full (1) or not (0).', (o) =>
     Number(o.journal.isFull),
   ),
+  gaugeRow('archive_results', 'Results in the archive.', (o) => o.archive?.results ?? 0),
+  gaugeRow('archive_result_bytes', 'Bytes of the results in the archive.', (o) => o.archive?.resultBytes ?? 0),
+  gaugeRow('archive_file_bytes', 'Bytes of the file of the archive.', (o) => o.archive?.fileBytes ?? 0),
   ...FLOW_REASONS.map((reason) =>
     gaugeRow(`flow_blocked_${reason}`, `Whether publishers are held back for want of ${reason} (1) or not (0).`, (o) =>
       Number(o.flow.reason === reason),
@@ -66,6 +70,11 @@ const METRICS: readonly MetricRow[] = [
     'disk_free_bytes',
     'Bytes free on the disk of the journal, 0 where there is none.',
     (o) => o.flow.diskFreeBytes ?? 0,
+  ),
+  counterRow(
+    'archive_failures_total',
+    'Times that the archive could not be read or written.',
+    (o) => o.archive?.failures ?? 0,
   ),
   counterRow('flow_blocks_total', 'Times that publishers were held back.', (o) => o.flow.blocks),
   counterRow('journal_batches_total', 'Batches written to the journal.', (o) => o.journal.batches),

@@ -63,7 +63,7 @@ const CHECKPOINT: CheckpointRecord = {
   nextId: 2 ** 40,
   nextSession: 12,
   queues: [
-    { index: 0, namespace: 'default', name: 'a', settings, version: 3, isPaused: true, dedup: [] },
+    { index: 0, namespace: 'default', name: 'a', settings, version: 3, isPaused: true, era: 0, dedup: [] },
     {
       index: 4,
       namespace: 'other',
@@ -71,6 +71,7 @@ const CHECKPOINT: CheckpointRecord = {
       settings,
       version: 1,
       isPaused: false,
+      era: 1_795_440_650_000,
       dedup: [
         ['first', 17, 1_000],
         ['second', 18, 1_001],
@@ -110,7 +111,10 @@ const RECORDS: readonly Bodiless[] = [
   { type: 'session', session: 4, key: 'other', namespace: 'default', producer: null },
   { type: 'session-end', session: 3 },
   { type: 'return', entries: [17, 2, 0, 18, 65_535, 1_795_440_650_333] },
-  { type: 'queue', timeMs: 1_795_440_650_333, index: 99_999, namespace: 'default', name: 'sms/eu.1', settings },
+  { type: 'queue', timeMs: 1_795_440_650_333, index: 99_999, namespace: 'default', name: 'sms/eu.1', settings, era: 0 },
+  { type: 'queue', timeMs: 5, index: 1, namespace: 'default', name: 'lovage.results', settings, era: 2 ** 41 },
+  { type: 'results-era', index: 1, era: 2 ** 41 + 1 },
+  { type: 'settle', reason: 'archived', ids: [4, 1] },
   { type: 'queue-delete', index: 0 },
   { type: 'queue-settings', timeMs: 1_795_440_650_333, index: 4, version: 2, settings },
   { type: 'queue-pause', index: 5, isPaused: true },

@@ -34,6 +34,7 @@ export interface DurableQueue {
   readonly settings: QueueSettings;
   readonly version: number;
   readonly isPaused: boolean;
+  readonly era: number;
   /** Messages and their bytes. */
   readonly count: number;
   readonly bytes: number;
@@ -71,6 +72,7 @@ export function durableState(engine: Engine, nowMs = engine.state.nowMs): Durabl
       settings: { ...queue.settings },
       version: queue.version,
       isPaused: queue.isPaused,
+      era: queue.era,
       count: own.length,
       bytes: own.reduce((sum, { length }) => sum + length, 0),
       dedup: queue.dedup.entries(nowMs),

@@ -163,6 +163,20 @@ export class Recorder implements EffectSink {
     this.effects.push({ type: 'result', session, id, status, reason });
   }
 
+  /** Tests of the engine have no archive. */
+  archivedResult(session: number, id: number): number {
+    this.resultEnded(session, id, RESULT_STATUS.NOT_THERE, null);
+    return 0;
+  }
+
+  whereabouts(session: number, request: number, _ids: readonly number[], messages: unknown[]): void {
+    this.reply(session, request, { messages });
+  }
+
+  archiveLeft(): number {
+    return 0;
+  }
+
   noted(session: number, id: number, note: Note, bytes: number): void {
     this.effects.push({ type: 'noted', session, id, note, bytes });
   }

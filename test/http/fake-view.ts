@@ -50,10 +50,12 @@ export class FakeView implements BrokerView {
         exhausted: 13,
         arrived: 14,
         moved: 15,
+        archived: 16,
         refused: 9,
       },
       rates: { published: 1.5, delivered: 1.25, acked: 1 },
       journal: { segments: 2, bytes: 4_096, reservedBytes: 512, batches: 10, records: 20, syncs: 11, isFull: false },
+      archive: { results: 21, resultBytes: 22, fileBytes: 23, failures: 24 },
       flow: {
         reason: 'disk',
         memoryBytes: 1_000,

@@ -196,6 +196,7 @@ describe('fields', () => {
     exhausted: true,
     arrived: true,
     moved: true,
+    archived: true,
   };
   const marked = (fields: Record<string, boolean>): string[] =>
     Object.entries(fields).map(([key, isNeeded]) => (isNeeded ? key : `${key}?`));

@@ -9,6 +9,7 @@ import {
   SERVER_OPS,
   type TokenOptions,
 } from '@lovage/protocol';
+import type { Archive } from '../../server/archive/index.js';
 import { Broker } from '../../server/broker/broker.js';
 import type { Clock } from '../../server/broker/clock.js';
 import { Desk } from '../../server/broker/desk.js';
@@ -140,12 +141,14 @@ export interface HarnessOptions {
   readonly token?: string | null;
   readonly journal?: Journal;
   readonly flow?: FlowLimits;
+  readonly archive?: Archive;
 }
 
 export class SessionHarness {
   readonly clock = new VirtualClock();
   readonly broker: Broker;
   readonly failures: unknown[] = [];
+  readonly archiveFailures: unknown[] = [];
   readonly audits: AuditLine[] = [];
   readonly settings: SessionSettings;
   readonly authority: Authority;
@@ -157,6 +160,8 @@ export class SessionHarness {
       engine,
       journal: options.journal ?? new MemoryJournal(),
       clock: this.clock,
+      archive: options.archive ?? null,
+      onArchiveFailure: (error) => this.archiveFailures.push(error),
       ...(options.flow && { flow: options.flow }),
     });
     const { token = null } = options;

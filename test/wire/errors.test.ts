@@ -2,9 +2,13 @@
  * The closed table of errors (protocol/errors.ts), provoked one by one: whoever adds a code that the broker or the command raises adds its
  * provocation here, or this file does not compile. The codes that only the SDK raises are provoked in test/client-sdk.
  */
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { CLIENT_OPS, ERRORS, type ErrorCode, encodeFrame, LIMITS, PUBLISH_FLAGS, SERVER_OPS } from '@lovage/protocol';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { openDatabase } from '../../server/archive/database.js';
+import { openArchive } from '../../server/archive/index.js';
 import { MemoryJournal } from '../../server/journal/index.js';
 import { BrokerProcess, type Finished, runCommand, startExpectingFailure } from '../support/broker-process.js';
 import { atEnd } from '../support/cleanup.js';
@@ -332,6 +336,20 @@ const COMMAND: Readonly<Record<By<'command'>, () => Promise<Finished>>> = {
     damage(first.dataDir);
     return startExpectingFailure({ dataDir: first.dataDir });
   },
+  ARCHIVE_DAMAGED: async () => {
+    const dataDir = tempDirectory();
+    writeFileSync(join(dataDir, 'archive.sqlite'), 'what is no database, and longer than the head of one: '.repeat(20));
+    return await startExpectingFailure({ dataDir });
+  },
+  ARCHIVE_TOO_NEW: async () => {
+    const dataDir = tempDirectory();
+    const archive = openArchive({ directory: dataDir, onReadFailure: () => undefined });
+    await archive.close();
+    const database = openDatabase(join(dataDir, 'archive.sqlite'));
+    database.pragma('user_version = 1000');
+    database.close();
+    return await startExpectingFailure({ dataDir });
+  },
   ADDRESS_IN_USE: async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -349,6 +367,8 @@ const EXIT_CODES: Readonly<Record<By<'command'>, number>> = {
   DATA_DIR_LOCKED: 1,
   JOURNAL_MISSING: 1,
   JOURNAL_DAMAGED: 1,
+  ARCHIVE_DAMAGED: 1,
+  ARCHIVE_TOO_NEW: 1,
   ADDRESS_IN_USE: 1,
 };
 
