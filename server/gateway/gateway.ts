@@ -28,6 +28,8 @@ export class Gateway {
   readonly #options: GatewayOptions;
   readonly #webSockets: WebSocketServer;
   readonly #sessions = new Map<Session, WebSocket>();
+  /** Those that may have unsent bytes: an idle connection costs no look. */
+  readonly #sending = new Set<SocketWire>();
   #isOpen = false;
   #sweepTimer: NodeJS.Timeout | null = null;
   #sweepMs = SWEEP_MS_MAX;
@@ -60,7 +62,11 @@ export class Gateway {
   /** Bytes that wait in the sockets of all connections. */
   get unsentBytes(): number {
     let bytes = 0;
-    for (const session of this.#sessions.keys()) bytes += session.unsentBytes;
+    for (const wire of this.#sending) {
+      const { bufferedBytes } = wire;
+      if (bufferedBytes === 0) this.#sending.delete(wire);
+      bytes += bufferedBytes;
+    }
     return bytes;
   }
 
@@ -111,7 +117,8 @@ export class Gateway {
 
   #connect(webSocket: WebSocket, socket: Socket): void {
     const { context, nowMs, connectionsMax } = this.#options;
-    const session = new Session(context, new SocketWire(webSocket, socket), nowMs(), socket.remoteAddress);
+    const wire = new SocketWire(webSocket, socket, this.#sending);
+    const session = new Session(context, wire, nowMs(), socket.remoteAddress);
     webSocket.on('error', () => webSocket.terminate());
     if (this.#sessions.size >= connectionsMax) return session.fail('TOO_MANY_CONNECTIONS');
     this.#sessions.set(session, webSocket);
@@ -123,6 +130,7 @@ export class Gateway {
     });
     webSocket.on('close', () => {
       this.#sessions.delete(session);
+      this.#sending.delete(wire);
       session.closed();
     });
   }

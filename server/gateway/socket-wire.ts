@@ -15,14 +15,17 @@ type SocketWithHandle = Socket & { readonly _handle?: { readonly writeQueueSize?
 export class SocketWire implements Wire {
   readonly #webSocket: WebSocket;
   readonly #socket: SocketWithHandle;
+  readonly #sending: Set<SocketWire>;
   #sentBytes = 0;
   #takenBytes = 0;
   #queuedBytes = 0;
   #largestFrameBytes = 0;
 
-  constructor(webSocket: WebSocket, socket: Socket) {
+  /** It adds itself to `sending` with every frame; who looks there takes out those that have nothing left. */
+  constructor(webSocket: WebSocket, socket: Socket, sending: Set<SocketWire>) {
     this.#webSocket = webSocket;
     this.#socket = socket;
+    this.#sending = sending;
   }
 
   get bufferedBytes(): number {
@@ -47,6 +50,7 @@ export class SocketWire implements Wire {
     if (this.bufferedBytes === 0) this.#largestFrameBytes = 0;
     if (frame.length > this.#largestFrameBytes) this.#largestFrameBytes = frame.length;
     this.#sentBytes += frame.length;
+    this.#sending.add(this);
     if (taken === undefined) this.#webSocket.send(frame, BINARY);
     else this.#webSocket.send(frame, BINARY, (error) => error ?? taken());
   }

@@ -229,11 +229,6 @@ export class Session implements Member, FlowWatcher {
     }
   }
 
-  /** Bytes that wait in the socket. */
-  get unsentBytes(): number {
-    return this.#wire.bufferedBytes;
-  }
-
   get heartbeatMs(): number {
     return this.#heartbeatMs;
   }
