@@ -234,7 +234,7 @@ export class Settlements {
 
   /** Resolves when everything that was said so far is answered, or never will be, or the time limit of a request is over. */
   whenAnswered(): Promise<void> {
-    this.#seal();
+    this.#seal(true);
     this.#send();
     if (this.#unanswered.length === 0) return Promise.resolve();
     const deadlineMs = this.#context.nowMs() + this.#timeoutMs;
@@ -295,10 +295,10 @@ export class Settlements {
     return batch;
   }
 
-  /** Numbers what has gathered, START first. */
-  #seal(): void {
+  /** Numbers what has gathered, START first. `isAwaited`: somebody waits for the answer to all of it. */
+  #seal(isAwaited = false): void {
     if (this.#isEnded) return;
-    this.#sealStarts();
+    this.#sealStarts(isAwaited);
     const acks = this.#acks;
     const nacks = this.#nacks;
     const completes = this.#completes;
@@ -307,17 +307,17 @@ export class Settlements {
     this.#acks = null;
     this.#completes = null;
     this.#releases = null;
-    if (acks !== null) this.#number(acks);
+    if (acks !== null) this.#number(acks, isAwaited);
     if (nacks.length > 0) {
       this.#nacks = [];
-      for (const batch of nacks) this.#number(batch);
+      for (const batch of nacks) this.#number(batch, isAwaited);
     }
-    if (completes !== null) this.#number(completes);
+    if (completes !== null) this.#number(completes, isAwaited);
     if (followed.length > 0) {
       this.#followed = [];
-      for (const batch of followed) this.#number(batch);
+      for (const batch of followed) this.#number(batch, isAwaited);
     }
-    if (releases !== null) this.#number(releases);
+    if (releases !== null) this.#number(releases, isAwaited);
   }
 
   /** Handlers that have gone on for so long that the broker has to be told. */
@@ -332,7 +332,7 @@ export class Settlements {
   }
 
   /** A delivery that is settled or lost already needs no START. */
-  #sealStarts(): void {
+  #sealStarts(isAwaited: boolean): void {
     const starting = this.#starting;
     if (starting.length === 0) return;
     this.#starting = [];
@@ -340,17 +340,18 @@ export class Settlements {
     for (const delivery of starting) {
       if (delivery.state !== DELIVERY_STATE.STARTED) continue;
       if (batch.ranges.rangeCount >= LIMITS.rangesMax) {
-        this.#number(batch);
+        this.#number(batch, isAwaited);
         batch = new SettleBatch(CLIENT_OPS.START, null);
       }
       batch.add(delivery.wire.tag);
       delivery.startSeq = this.#lastSeq + 1;
     }
-    if (!batch.ranges.isEmpty) this.#number(batch);
+    if (!batch.ranges.isEmpty) this.#number(batch, isAwaited);
   }
 
-  #number(batch: SettleBatch): void {
+  #number(batch: SettleBatch, isAwaited: boolean): void {
     const writer = this.#writer;
+    if (isAwaited) batch.mayWait = false;
     batch.settleSeq = ++this.#lastSeq;
     if (batch.op === CLIENT_OPS.COMPLETE) writeComplete(writer, batch.settleSeq, batch.ranges, batch.results, batch);
     else if (batch.nack !== null) writeNack(writer, batch.op, batch.settleSeq, batch.ranges, batch.nack);

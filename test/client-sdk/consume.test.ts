@@ -235,6 +235,19 @@ describe('settling', () => {
     expect(broker.socket.newsWithMayWait()).toEqual([['ACK', 3, [3, 1, 2, 1]]]);
   });
 
+  test('says that somebody waits for what is told before the end of a consumer', async () => {
+    const { ends, handler } = heldHandler();
+    const { consumer, broker } = await consuming(handler);
+    broker.socket.deliver(1, ...tagged(1));
+    await broker.turn();
+    broker.socket.news();
+    outcomeOf(consumer.cancel());
+    await broker.turn();
+    ends[0]!.resolve();
+    await broker.turn();
+    expect(broker.socket.newsWithMayWait().filter(([op]) => op === 'ACK')).toEqual([['ACK', 2, [1, 1]]]);
+  });
+
   test('lets starts and ends gather for as long as it may, and tells of an end at once when there is little left to begin', async () => {
     const { ends, handler } = heldHandler();
     const { broker } = await consuming(handler, { prefetch: 10, concurrency: 2, gatherMs: 50 });
