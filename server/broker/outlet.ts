@@ -6,7 +6,7 @@ import { FrameWriter, RESULT_STATUS, SERVER_OPS, TagRanges } from '@lovage/proto
 const RESULTS_PER_FRAME = 10_000;
 const RESULT_BYTES = 128 * 1024;
 
-/** Effects that become visible together. Frames go first, then confirms, settlements, deliveries, and what takes deliveries back. */
+/** Effects that become visible together. What was revoked goes first, then frames, confirms, settlements, deliveries, and recalls. */
 export class Bucket {
   /** Answers that are encoded already, in order. */
   readonly frames: Uint8Array[] = [];

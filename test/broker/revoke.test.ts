@@ -36,3 +36,21 @@ test('messages that are revoked, wherever they are, are one record, and nobody h
   expect(watcher.heard()).toEqual(['RESULT']);
   expect(admin.heard()).toEqual(['REPLY']);
 });
+
+test('a delivery that is begun while its revocation is on its way to the disk is revoked first, and refused then', async () => {
+  const harness = await HandHarness.start();
+  const [worker, admin] = [await harness.connect(), await harness.connect()];
+  worker.declare('q');
+  worker.consume(['q'], { prefetch: 2 });
+  worker.publish([{ queue: 'q', body: 'leased' }]);
+  await harness.turns();
+  worker.heard();
+  harness.journal.isHeld = true;
+  const result = { contentType: null, body: Buffer.from('no'), terminate: true };
+  admin.ask(CLIENT_OPS.MESSAGE_REVOKE, null, { ids: [1] }, 0, result);
+  worker.settle(CLIENT_OPS.START, [1, 1]);
+  await harness.turns();
+  expect(worker.heard()).toEqual([]);
+  await harness.letGo();
+  expect(worker.heard()).toEqual(['REVOKED', 'REFUSED', 'SETTLED']);
+});

@@ -213,7 +213,8 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     await eventually(() => worker.active === 1, isTrue, 'the task');
     expect(await listens.revoke()).toEqual({ revoked: true });
     await eventually(() => worker.active === 0, isTrue, 'its end');
-    const blocks = await send('block', 60_000);
+    // For longer than a test may take.
+    const blocks = await send('block', 600_000);
     await eventually(() => worker.active === 1, isTrue, 'the task that blocks');
     expect(await blocks.revoke({ terminate: true })).toEqual({ revoked: true });
     expect(await resultOf(send('add', 1, 1))).toMatchObject({ sum: 2 });
