@@ -70,6 +70,8 @@ const HANDLERS: Readonly<Record<Exclude<ServerOp, 'WELCOME' | 'DELIVER' | 'RESUL
     targets.flowChanged(isBlocked === true ? { reason: String(reason), retryAfterMs: whole(retryAfterMs) } : null),
   CONSUMER_CANCELLED: ({ consumers }, [, consumerId, code]) =>
     consumers.get(whole(consumerId))?.end(errorFromBroker(code, null, null)),
+  CONSUMER_QUEUE_GONE: ({ consumers }, [, consumerId, queue, code]) =>
+    consumers.get(whole(consumerId))?.queueGone(errorFromBroker(code, null, { queue: String(queue) })),
 };
 
 const BY_NUMBER: ReadonlyMap<number, FrameHandler> = new Map(

@@ -163,7 +163,7 @@ export class Client {
   /**
    * Messages for a `for await` loop, each started when the loop takes it and settled by `ack` or `nack` only. Leaving the loop ends the consumer;
    * what was taken and not settled can still be. Throws what `consume` rejects, QUEUE_DELETED, and CLIENT_CLOSED after `terminate`; ends after
-   * `close`. `concurrency` and `onError` mean nothing here.
+   * `close`. `concurrency` means nothing here, and `onError` is told of deleted queues only.
    */
   async *deliveries(
     queues: string | readonly string[],

@@ -346,6 +346,11 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     return tags;
   }
 
+  /** The broker has taken one of its queues from it. The others are still its own. */
+  queueGone(error: LovageError): void {
+    if (this.#state === 'opening' || this.#state === 'open') this.#report(error, null);
+  }
+
   /** The broker has ended it. What runs goes on. */
   end(error: LovageError): void {
     this.#finish(error);
@@ -499,7 +504,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     this.#free();
   }
 
-  #report(error: unknown, delivery: Delivery): void {
+  #report(error: unknown, delivery: Delivery | null): void {
     // Whoever is told of a failure has nobody to tell of his own.
     try {
       promiseOf(this.#options.onError?.(error, delivery))?.catch(ignore);

@@ -93,10 +93,11 @@ export interface ConsumeOptions {
   /** 0-255, default 0. While consumers of a higher priority have credit, they get every message. */
   readonly priority?: number | undefined;
   /**
-   * Told what a handler has thrown, in every ack mode. Whatever it throws itself is dropped. Default: nobody is told; in mode `late`
-   * the text travels to the broker as the reason of the return.
+   * Told what a handler has thrown, in every ack mode; and, with null for the delivery, that one of several queues was deleted (QUEUE_DELETED, `details.queue`): the
+   * consumer goes on with the others, and takes nothing from one that is made again under this name until somebody consumes it again. Whatever it throws itself is
+   * dropped. Default: nobody is told; in mode `late` the text of what a handler has thrown travels to the broker as the reason of the return.
    */
-  readonly onError?: ((error: unknown, delivery: Delivery) => void) | undefined;
+  readonly onError?: ((error: unknown, delivery: Delivery | null) => void) | undefined;
   /**
    * Asked for each delivery before anything of it starts: null takes it, a number of ms (0-315,360,000,000) gives it back for so long, to whoever gets it then. What is
    * given back costs no attempt. Not in mode `none`.
@@ -115,7 +116,7 @@ export interface ConsumerOptions {
   readonly fields: ConsumeFields;
   /** null: as the prefetch, also when that changes. */
   readonly concurrency: number | null;
-  readonly onError: ((error: unknown, delivery: Delivery) => void) | null;
+  readonly onError: ((error: unknown, delivery: Delivery | null) => void) | null;
   readonly giveBack: ((delivery: Delivery) => number | null) | null;
   readonly gatherMs: number;
 }

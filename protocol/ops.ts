@@ -76,6 +76,7 @@ export const SERVER_OPS = {
   REVOKED: 78,
   NOTED: 79,
   CONTROL: 80,
+  CONSUMER_QUEUE_GONE: 81,
 } as const;
 
 export type ClientOp = keyof typeof CLIENT_OPS;

@@ -349,6 +349,10 @@ export class EffectRouter implements EffectSink {
     this.#frame(session, [SERVER_OPS.CONSUMER_CANCELLED, consumerId, code]);
   }
 
+  queueGone(session: number, consumerId: number, queue: string, code: ErrorCode): void {
+    this.#frame(session, [SERVER_OPS.CONSUMER_QUEUE_GONE, consumerId, queue, code]);
+  }
+
   revoked(tokenId: string): void {
     this.accessWatcher?.revoked(tokenId);
   }

@@ -96,4 +96,6 @@ export interface EffectSink {
   accessClosed(session: number): void;
   /** The broker ended a consumer. */
   cancelled(session: number, consumerId: number, code: ErrorCode): void;
+  /** One of a consumer's queues is gone, and others are left. */
+  queueGone(session: number, consumerId: number, queue: string, code: ErrorCode): void;
 }

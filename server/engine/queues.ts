@@ -320,7 +320,9 @@ export class Queues {
     queue.attachments.delete(attachment);
     queue.rotation.remove(attachment);
     if (attachment.isMarked) consumer.unmark(attachment);
-    if (!consumer.isActive || consumer.attachments.some((other) => other.queue.attachments.has(other))) return;
+    if (!consumer.isActive) return;
+    if (consumer.attachments.some((other) => other.queue.attachments.has(other)))
+      return out.queueGone(consumer.session.number, consumer.id, queue.name, 'QUEUE_DELETED');
     this.#endConsumer(consumer, out);
   }
 

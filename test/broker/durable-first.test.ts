@@ -114,6 +114,15 @@ const KINDS: readonly Kind[] = [
     act: (client) => client.ask(CLIENT_OPS.QUEUE_DELETE, 'q', {}),
   },
   {
+    effect: 'the loss of one of the queues of a consumer',
+    op: 'CONSUMER_QUEUE_GONE',
+    before: (client) => {
+      client.declare('other');
+      client.consume(['q', 'other']);
+    },
+    act: (client) => client.ask(CLIENT_OPS.QUEUE_DELETE, 'q', {}),
+  },
+  {
     effect: 'the reply to a purge',
     op: 'REPLY',
     before: (client) => client.publish([message, message]),

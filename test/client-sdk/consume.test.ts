@@ -1,3 +1,4 @@
+import { encodeFrame } from '@lovage/protocol';
 import { describe, expect, test, vi } from 'vitest';
 import type { Client } from '../../client-sdk/client.js';
 import type { Consumer, Handler } from '../../client-sdk/consumer.js';
@@ -423,7 +424,9 @@ describe('a handler that fails', () => {
   ];
   test.each(FAILURES)('because it %s has its delivery returned with backoff and a reason', async (_, fail, reason) => {
     const failures: [unknown, number][] = [];
-    const { broker } = await consuming(fail as Handler, { onError: (error, { id }) => failures.push([error, id]) });
+    const { broker } = await consuming(fail as Handler, {
+      onError: (error, delivery) => failures.push([error, delivery!.id]),
+    });
     broker.socket.deliver(1, { tag: 1 });
     await broker.turn();
     expect(broker.socket.news().at(-1)).toEqual([
@@ -705,6 +708,20 @@ describe('the end of a consumer', () => {
     const cancelled = outcomeOf(consumer.cancel());
     await broker.pass(2_010);
     expect(cancelled.state).toBe('resolved');
+  });
+
+  test('of one of its queues is told to `onError`, without a delivery, and frames of a newer broker are passed over', async () => {
+    const { seen, handler } = heldHandler();
+    const told: unknown[][] = [];
+    const { broker, client } = await consuming(handler, { onError: (...what) => told.push(what) });
+    broker.socket.tell('CONSUMER_QUEUE_GONE', 1, 'sms', 'QUEUE_DELETED');
+    broker.socket.tell('CONSUMER_QUEUE_GONE', 2, 'mail', 'QUEUE_DELETED');
+    broker.socket.tellBytes(encodeFrame([127, 1]));
+    broker.socket.deliver(1, { tag: 1 });
+    await broker.turn();
+    expect(told).toMatchObject([[{ code: 'QUEUE_DELETED', details: { queue: 'sms' } }, null]]);
+    expect(ids(seen)).toEqual([1]);
+    expect(client.status.current.state).toBe('connected');
   });
 
   test('by the broker is told; what runs goes on and is settled', async () => {

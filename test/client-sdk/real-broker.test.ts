@@ -377,6 +377,25 @@ describe('consumers', () => {
     await expect(client.consume('sms', () => undefined)).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' });
   });
 
+  test('are told that one of their queues was deleted, and go on with the others', async () => {
+    const { client } = await setting();
+    for (const queue of ['a', 'b']) await client.queues.declare(queue);
+    const told: unknown[] = [];
+    const seen: string[] = [];
+    await client.consume(['a', 'b'], ({ queue }) => seen.push(queue), { onError: (error) => told.push(error) });
+    await client.queues.delete('a');
+    expect(told).toMatchObject([{ code: 'QUEUE_DELETED', details: { queue: 'a' } }]);
+    await client.queues.declare('a');
+    for (const queue of ['a', 'b']) await client.publish(queue, 'x');
+    await eventually(
+      () => seen.length,
+      (count) => count > 0,
+      'the message of the other queue',
+    );
+    expect(seen).toEqual(['b']);
+    expect(await client.queues.inspect('a')).toMatchObject({ ready: 1, consumers: 0 });
+  });
+
   test('never hold more than their prefetch, changed live, and give what they have not started to those who idle', async () => {
     const { client: busy, broker } = await setting();
     await busy.queues.declare('sms');

@@ -71,7 +71,14 @@ export type Effect =
   | { readonly type: 'revoked'; readonly id: string }
   | { readonly type: 'peeked'; readonly session: number; readonly request: number; readonly result: unknown }
   | { readonly type: 'accessClosed'; readonly session: number }
-  | { readonly type: 'cancelled'; readonly session: number; readonly consumerId: number; readonly code: ErrorCode };
+  | { readonly type: 'cancelled'; readonly session: number; readonly consumerId: number; readonly code: ErrorCode }
+  | {
+      readonly type: 'queueGone';
+      readonly session: number;
+      readonly consumerId: number;
+      readonly queue: string;
+      readonly code: ErrorCode;
+    };
 
 /** Where records lie. */
 export class TestLog {
@@ -282,6 +289,10 @@ export class Recorder implements EffectSink {
 
   cancelled(session: number, consumerId: number, code: ErrorCode): void {
     this.effects.push({ type: 'cancelled', session, consumerId, code });
+  }
+
+  queueGone(session: number, consumerId: number, queue: string, code: ErrorCode): void {
+    this.effects.push({ type: 'queueGone', session, consumerId, queue, code });
   }
 }
 

@@ -134,6 +134,8 @@ export class RawClient {
   /** Tags that the broker has taken back for good, and whether by force. */
   readonly revoked: { readonly tags: readonly number[]; readonly terminate: boolean }[] = [];
   readonly cancelled: { readonly consumerId: number; readonly code: ErrorCode }[] = [];
+  /** Queues that the broker took from consumers. */
+  readonly queuesGone: { readonly consumerId: number; readonly queue: string; readonly code: ErrorCode }[] = [];
   welcome: Welcome | null = null;
   /** Highest number of a SETTLED. */
   settledSeq = 0;
@@ -453,6 +455,10 @@ const HANDLERS: Readonly<Record<number, (client: RawClient, fields: readonly unk
   [SERVER_OPS.CONSUMER_CANCELLED]: (client, fields) => {
     const [consumerId, code] = fields as [number, ErrorCode];
     client.cancelled.push({ consumerId, code });
+  },
+  [SERVER_OPS.CONSUMER_QUEUE_GONE]: (client, fields) => {
+    const [consumerId, queue, code] = fields as [number, string, ErrorCode];
+    client.queuesGone.push({ consumerId, queue, code });
   },
 };
 

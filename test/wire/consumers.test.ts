@@ -90,14 +90,16 @@ describe('a consumer of several queues', () => {
     expect(client.deliveries).toHaveLength(4);
   });
 
-  test('goes on when one of its queues is deleted, and is told when the last one is', async () => {
+  test('goes on when one of its queues is deleted, and is told of that one and of the last one', async () => {
     const client = await filled(['a', 'b'], 0);
     await client.consume(1, queues('a', 'b'));
     await client.request(CLIENT_OPS.QUEUE_DELETE, queues('a')[0], null);
+    expect(client.queuesGone).toEqual([{ consumerId: 1, queue: queues('a')[0], code: 'QUEUE_DELETED' }]);
     expect(client.cancelled).toEqual([]);
     await client.publishTexts(queues('b')[0]!, ['b0']);
     await client.delivered(1);
     await client.request(CLIENT_OPS.QUEUE_DELETE, queues('b')[0], null);
+    expect(client.queuesGone).toHaveLength(1);
     expect(client.cancelled).toEqual([{ consumerId: 1, code: 'QUEUE_DELETED' }]);
   });
 });

@@ -28,6 +28,7 @@ export function sorted(answers: readonly Answer[]): Answer[] {
     if (answer.type === 'noted') return `noted ${answer.session} ${answer.id}`;
     if (answer.type === 'callOff') return `callOff ${answer.session} ${answer.tag}`;
     if (answer.type === 'cancelled') return `cancelled ${answer.session} ${answer.consumerId}`;
+    if (answer.type === 'queueGone') return `queueGone ${answer.session} ${answer.consumerId} ${answer.queue}`;
     return answer.type;
   };
   return [...answers].sort((a, b) => (rank(a) < rank(b) ? -1 : rank(a) > rank(b) ? 1 : 0));

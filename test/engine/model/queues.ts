@@ -194,13 +194,10 @@ export class ModelQueues {
 
   #loseQueue(consumer: ModelConsumer, queue: ModelQueue): void {
     consumer.queues = consumer.queues.map((other) => (other === queue ? null : other));
-    if (consumer.queues.some((other) => other !== null)) return;
-    this.#state.answer({
-      type: 'cancelled',
-      session: consumer.session.number,
-      consumerId: consumer.id,
-      code: 'QUEUE_DELETED',
-    });
+    const told = { session: consumer.session.number, consumerId: consumer.id, code: 'QUEUE_DELETED' } as const;
+    if (consumer.queues.some((other) => other !== null))
+      return this.#state.answer({ type: 'queueGone', queue: queue.name, ...told });
+    this.#state.answer({ type: 'cancelled', ...told });
     consumer.isActive = false;
     this.#messages.dropIdle(consumer);
   }
