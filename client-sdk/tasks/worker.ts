@@ -71,6 +71,12 @@ const TELL_MS = 1_000;
 /** ms before `onError` is told of one of them again. */
 const TELL_AGAIN_MS = 60_000;
 
+/** A consumer, and why it does not serve all of its queues any more; null if it was cancelled. */
+interface Taking {
+  readonly consumer: Consumer;
+  readonly lost: Promise<LovageError | null>;
+}
+
 export class Worker {
   readonly #app: TaskApp;
   readonly #options: ParsedWorkerOptions;
@@ -154,7 +160,7 @@ export class Worker {
     await this.#pool.start(this.#concurrency, this.#client.bodyBytesMax);
     this.#startedMs = performance.now();
     try {
-      this.#consumer = await this.#consumeFirst();
+      this.#takeFrom(await this.#consumeFirst());
     } catch (error) {
       // Children would keep the program alive.
       this.#pool.kill();
@@ -289,29 +295,40 @@ export class Worker {
     });
   }
 
-  async #consumeFirst(): Promise<Consumer> {
+  async #consumeFirst(): Promise<Taking> {
     const { queues } = this;
     if (queues.length === 0) throw invalidArgument('queues', queues, 'a task, or queues to take tasks from');
     for (const { name, rateLimit } of this.tasks) if (rateLimit !== null) await this.#app.limited(name, rateLimit);
     return await this.#consume(queues);
   }
 
-  async #consume(queues: readonly string[]): Promise<Consumer> {
+  async #consume(queues: readonly string[]): Promise<Taking> {
     await Promise.all(queues.map((queue) => this.#app.ready(queue)));
+    let queueGone: (error: LovageError) => void = () => undefined;
+    const gone = new Promise<LovageError>((resolve) => {
+      queueGone = resolve;
+    });
     const consumer = await this.#client!.consume(queues, (delivery) => this.#run(delivery), {
       prefetch: this.#prefetch,
       concurrency: Math.max(1, this.#concurrency - this.active),
       ack: 'late',
       giveBack: (delivery: Delivery) => this.#giveBack(delivery),
       gatherMs: hasChildren(this.#options.pool) ? GATHER_MS : 0,
+      onError: (error, delivery) => {
+        if (delivery === null) queueGone(error as LovageError);
+      },
     });
-    void consumer.ended.then((error) => {
-      if (error !== null && this.#stopped === null && consumer === this.#consumer) this.#interrupted(error);
-    });
-    return consumer;
+    return { consumer, lost: Promise.race([gone, consumer.ended]) };
   }
 
-  /** The broker has ended the consumer, because a queue was deleted or may not be read any more; or the connection is over for good. */
+  #takeFrom({ consumer, lost }: Taking): void {
+    this.#consumer = consumer;
+    void lost.then((error) => {
+      if (error !== null && this.#stopped === null && consumer === this.#consumer) this.#interrupted(error);
+    });
+  }
+
+  /** A queue was deleted or may not be read any more, so the consumer does not serve it or has ended; or the connection is over for good. */
   #interrupted(error: LovageError): void {
     this.#options.onError(error);
     if (this.#client!.status.current.state === 'closed') return this.#end(error);
@@ -338,17 +355,18 @@ export class Worker {
 
   /** Other queues from now on. What runs goes on, and takes its place until it is done. */
   async #serve(queues: readonly string[]): Promise<void> {
-    const consumer = await this.#consume(queues);
+    const taking = await this.#consume(queues);
     this.#served = queues;
-    this.#replace(consumer);
+    this.#replace(taking);
   }
 
   /** Takes from this consumer instead. */
-  #replace(consumer: Consumer): void {
+  #replace(taking: Taking): void {
+    const { consumer } = taking;
     // It was told to stop meanwhile.
     if (this.#stopped !== null) return void consumer.cancel();
     const before = this.#consumer!;
-    this.#consumer = consumer;
+    this.#takeFrom(taking);
     const drained = before.cancel().then(() => {
       this.#draining.delete(drained);
       if (this.#consumer === consumer) consumer.setConcurrency(this.#concurrency);

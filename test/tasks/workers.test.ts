@@ -169,6 +169,34 @@ describe('workers', () => {
     await expect(client.queues.inspect('default')).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' });
   });
 
+  test('go on serving all of their queues when one of several is deleted', async () => {
+    const app = appOf(broker, 'one-deleted');
+    const a = app.task('a', async (_, ms: number) => await sleep(ms, ms), { queue: 'one' });
+    const b = app.task('b', () => 'b', { queue: 'two' });
+    const told: unknown[] = [];
+    const worker = await started(app, { concurrency: 2, onError: (error) => told.push(error) });
+    const runs = await a.send(300);
+    await eventually(
+      () => worker.active,
+      (active) => active === 1,
+      'a task that runs',
+    );
+    const client = await operator('one-deleted');
+    for (const round of [1, 2]) {
+      await client.queues.delete('two');
+      await eventually(
+        () => told.length,
+        (count) => count === round,
+        'the news of it',
+      );
+      expect(await (await b.send()).result({ timeoutMs: 10_000 })).toBe('b');
+    }
+    expect(await runs.result()).toBe(300);
+    expect(told).toMatchObject(Array(2).fill({ code: 'QUEUE_DELETED', details: { queue: 'two' } }));
+    expect(worker.queues).toEqual(['one', 'two']);
+    for (const queue of worker.queues) expect(await client.queues.inspect(queue)).toMatchObject({ consumers: 1 });
+  });
+
   test('say why they have ended when their connection is over for good', async () => {
     const app = appOf(broker, 'over', { reconnect: false });
     app.task('any', () => 1);
