@@ -152,6 +152,7 @@ export class ChildPool implements Pool {
 
   async stop(): Promise<void> {
     this.#isStopped = true;
+    this.#started?.reject(new LovageError('CLIENT_CLOSED', 'Cannot start the children: the worker was stopped'));
     if (this.#restartTimer !== null) clearTimeout(this.#restartTimer);
     if (this.#slots.size === 0) return;
     const empty = new Promise<void>((resolve) => {

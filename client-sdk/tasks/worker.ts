@@ -146,7 +146,7 @@ export class Worker {
 
   /**
    * Begins to take tasks; resolves when the broker knows. Rejects INVALID_ARGUMENT if the app has no task or one with a hard time limit, which the pools `async` and `solo` cannot
-   * keep; MODULE_FAILED if a child cannot load the tasks; and what `client.consume` rejects. Once only.
+   * keep; MODULE_FAILED if a child cannot load the tasks; CLIENT_CLOSED if the worker is stopped before; and what `client.consume` rejects. Once only.
    */
   async start(): Promise<void> {
     const registry = childRegistry();
@@ -156,14 +156,19 @@ export class Worker {
     }
     if (this.#isStarted) throw new LovageError('INVALID_ARGUMENT', 'Cannot start the worker: it was started already');
     this.#isStarted = true;
-    this.#client = await this.#app.client();
+    const client = await Promise.race([this.#app.client(), this.ended]);
+    this.#assertNotStopped();
+    this.#client = client as Client;
     await this.#pool.start(this.#concurrency, this.#client.bodyBytesMax);
     this.#startedMs = performance.now();
     try {
+      this.#assertNotStopped();
       this.#takeFrom(await this.#consumeFirst());
+      this.#assertNotStopped();
     } catch (error) {
       // Children would keep the program alive.
       this.#pool.kill();
+      await this.#consumer?.cancel();
       throw error;
     }
     this.#announced = this.#client.workers.announce(
@@ -171,6 +176,10 @@ export class Worker {
       (action, options) => carryOut(this, action, options),
     );
     if (this.#autoscaler !== null) this.#lookTimer = setTimeout(() => void this.#look(), LOOK_MS);
+  }
+
+  #assertNotStopped(): void {
+    if (this.#stopped !== null) throw new LovageError('CLIENT_CLOSED', 'Cannot start the worker: it was stopped');
   }
 
   /** Throws INVALID_ARGUMENT for a task with a hard time limit once tasks run in a pool that cannot kill. */
@@ -404,6 +413,8 @@ export class Worker {
 
   /** A task that the app does not have waits for a worker that has it. */
   #giveBack(delivery: Delivery): number | null {
+    // It was stopped while it began to consume.
+    if (this.#stopped !== null) return 0;
     const name = nameOf(delivery);
     if (name !== null && this.#pool.has(name)) return null;
     const what = name === null ? 'a message that is no task' : `task "${name}"`;

@@ -12,7 +12,7 @@ import {
 } from '../../client-sdk/tasks/index.js';
 import { BrokerProcess } from '../support/broker-process.js';
 import { atEnd } from '../support/cleanup.js';
-import { eventually } from '../support/deadline.js';
+import { eventually, within } from '../support/deadline.js';
 import { freePort } from '../support/free-port.js';
 import { tempDirectory } from '../support/temp-directory.js';
 import { appOf } from './running.js';
@@ -334,6 +334,23 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     expect(sums.map(({ sum }) => sum)).toEqual(
       [0, 1, 2].flatMap((round) => Array.from({ length: 200 }, (_, n) => round + n)),
     );
+  });
+
+  test('end when their worker is stopped while they load, and so does its start', async () => {
+    const path = join(tempDirectory(), 'slow.mjs');
+    writeFileSync(path, 'await new Promise((resolve) => setTimeout(resolve, 60_000));');
+    const app = appOf(broker, `pools-${++namespaces}`);
+    const worker = app.worker({ pool, concurrency: 2, modules: [path] });
+    const error = errorOf(worker.start());
+    await eventually(
+      () => worker.stats().children.length,
+      (count) => count === 2,
+      'the children',
+    );
+    await within(worker.stop(), 'the end of the worker');
+    expect(await within(error, 'the end of the start')).toMatchObject({ code: 'CLIENT_CLOSED' });
+    expect(worker.stats().children).toEqual([]);
+    expect(await worker.ended).toBeNull();
   });
 
   test('refuse a module that cannot be loaded', async () => {

@@ -197,6 +197,27 @@ describe('workers', () => {
     for (const queue of worker.queues) expect(await client.queues.inspect(queue)).toMatchObject({ consumers: 1 });
   });
 
+  test('that are stopped while they start do not start, whenever that is', async () => {
+    for (const turns of [0, 1, 2, 5, 20, 100]) {
+      const app = appOf(broker, `stopped-${turns}`);
+      app.task('any', () => 1);
+      const worker = app.worker();
+      const start = worker.start().then(
+        () => 'started',
+        ({ code }) => code,
+      );
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+      await worker.stop();
+      expect(['started', 'CLIENT_CLOSED']).toContain(await start);
+      const client = await operator(`stopped-${turns}`);
+      await eventually(
+        async () => (await client.queues.list())[0]?.consumers ?? 0,
+        (consumers) => consumers === 0,
+        'the end of its consumer',
+      );
+    }
+  });
+
   test('say why they have ended when their connection is over for good', async () => {
     const app = appOf(broker, 'over', { reconnect: false });
     app.task('any', () => 1);
