@@ -11,8 +11,11 @@ export interface Opened {
   readonly session: number;
   readonly key: string;
   readonly resumed: boolean;
-  /** Tags still held: first, count, first, count, ... */
+  /** Tags still held, and those of `calledOff` and `terminated`: first, count, first, count, ... */
   readonly held: readonly number[];
+  /** Tags that a client which comes back is told to be revoked, and those whose work is to be ended by force. */
+  readonly calledOff: readonly number[];
+  readonly terminated: readonly number[];
   /** Last settlement frame processed; null when it cannot be known. */
   readonly settleSeq: number | null;
 }

@@ -2,7 +2,7 @@
  * Revoking: a message is completed from outside, whatever it does, with a result that whoever revokes it gives. From there on it is a result like others, see `results.ts`.
  *
  *     ready, delayed    taken out of its queue
- *     leased, started   taken from its consumer, which is told: a later answer is SUPERSEDED
+ *     leased, started   taken from its consumer, which is told, once more when it comes back after a lost connection: a later answer is SUPERSEDED
  */
 import type { CompleteBatch } from '@lovage/protocol';
 import type { Deliveries } from './deliveries.js';
@@ -50,7 +50,12 @@ export class Revoking {
   flush(namespace: string, result: CompleteBatch, terminate: boolean, out: EffectSink): void {
     this.#results.flush(namespace, result, out);
     const calledOff = this.#calledOff;
-    for (let i = 0; i < calledOff.length; i += 2) out.callOff(calledOff[i]!, calledOff[i + 1]!, terminate);
+    for (let i = 0; i < calledOff.length; i += 2) {
+      const session = calledOff[i]!;
+      const tag = calledOff[i + 1]!;
+      this.#state.session(session).callOff(tag, terminate);
+      out.callOff(session, tag, terminate);
+    }
     calledOff.length = 0;
   }
 }

@@ -5,6 +5,8 @@ import type { Producer } from './producers.js';
 
 /** Tags taken back from a client that has not answered for them yet, remembered to tell SUPERSEDED from ALREADY_SETTLED; the oldest are forgotten. */
 const REVOKED_MAX = 65_536;
+/** Of those, the ones whose messages were revoked and of which a client that comes back is told again; the oldest are forgotten. */
+const CALLED_OFF_MAX = 1_024;
 
 export class Session {
   readonly number: number;
@@ -15,6 +17,8 @@ export class Session {
   /** Tag of each unsettled delivery -> lease. */
   readonly tags = new SparseIndex(2);
   readonly #revoked = new Set<number>();
+  /** Tags whose messages were revoked, and whether their work is to be ended by force: REVOKED may have been lost with the connection. */
+  readonly calledOff = new Map<number, boolean>();
   /** The highest tag given out. */
   lastTag = 0;
   /** The last settlement frame processed; null when a restart has made it unknown. */
@@ -50,8 +54,19 @@ export class Session {
     this.#revoked.add(tag);
   }
 
+  /** The message of a tag that was taken back was revoked. */
+  callOff(tag: number, terminate: boolean): void {
+    this.calledOff.set(tag, terminate);
+    if (this.calledOff.size <= CALLED_OFF_MAX) return;
+    for (const oldest of this.calledOff.keys()) {
+      this.calledOff.delete(oldest);
+      break;
+    }
+  }
+
   /** True, once, for a tag that was taken back. */
   forgive(tag: number): boolean {
+    this.calledOff.delete(tag);
     return this.#revoked.delete(tag);
   }
 }

@@ -13,6 +13,8 @@ import { CONSUMERS_MAX, type EngineState } from './state.js';
 type CancelCommand = Extract<Command, { type: 'cancel' }>;
 type PrefetchCommand = Extract<Command, { type: 'prefetch' }>;
 
+const NOTHING_HELD = { held: [], calledOff: [], terminated: [] } as const;
+
 export class Sessions {
   readonly #state: EngineState;
   readonly #deliveries: Deliveries;
@@ -42,10 +44,10 @@ export class Sessions {
         ? null
         : this.#state.producers.use(command.namespace, command.producer, this.#state.nowMs);
     if (producer === null && command.producer !== null) {
-      return out.opened({ session: 0, key: '', resumed: false, held: [], settleSeq: null });
+      return out.opened({ session: 0, key: '', resumed: false, ...NOTHING_HELD, settleSeq: null });
     }
     const session = this.add(this.#state.nextSession++, command.key, command.namespace, producer);
-    out.opened({ session: session.number, key: session.key, resumed: false, held: [], settleSeq: 0 });
+    out.opened({ session: session.number, key: session.key, resumed: false, ...NOTHING_HELD, settleSeq: 0 });
   }
 
   /** Makes a session, live or on replay. */
@@ -183,17 +185,19 @@ export class Sessions {
     this.#detached.delete(session);
     session.isAttached = true;
     session.lastTag = Math.max(session.lastTag, lastTag);
-    const held: number[] = [];
+    const held = [...session.calledOff.keys()];
     session.tags.forEach((tag) => {
       held.push(tag);
     });
-    const ranges = new IdRuns();
-    for (const tag of held.sort((a, b) => a - b)) ranges.add(tag);
+    const revoked = (byForce: boolean): number[] =>
+      [...session.calledOff].filter(([, terminate]) => terminate === byForce).map(([tag]) => tag);
     out.opened({
       session: session.number,
       key: session.key,
       resumed: true,
-      held: ranges.pairs,
+      held: rangesOf(held),
+      calledOff: rangesOf(revoked(false)),
+      terminated: rangesOf(revoked(true)),
       settleSeq: session.settleSeq,
     });
   }
@@ -261,4 +265,10 @@ export class Sessions {
     }
     return null;
   }
+}
+
+function rangesOf(tags: number[]): readonly number[] {
+  const ranges = new IdRuns();
+  for (const tag of tags.sort((a, b) => a - b)) ranges.add(tag);
+  return ranges.pairs;
 }

@@ -311,8 +311,12 @@ export class Session implements Member, FlowWatcher {
     this.#number = opened.session;
     this.#state = 'open';
     // What WELCOME says of a resumed session may rest on a batch that is on its way to the disk.
-    this.#context.broker.answer(this.#number, [SERVER_OPS.WELCOME, this.#welcome(opened)]);
-    const { flow } = this.#context.broker;
+    const { broker } = this.#context;
+    broker.answer(this.#number, [SERVER_OPS.WELCOME, this.#welcome(opened)]);
+    const { calledOff, terminated } = opened;
+    if (calledOff.length > 0) broker.answer(this.#number, [SERVER_OPS.REVOKED, calledOff, false]);
+    if (terminated.length > 0) broker.answer(this.#number, [SERVER_OPS.REVOKED, terminated, true]);
+    const { flow } = broker;
     flow.watch(this);
     if (flow.reason !== null) this.flowChanged();
   }

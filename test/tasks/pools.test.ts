@@ -10,6 +10,7 @@ import {
   type Worker,
   type WorkerOptions,
 } from '../../client-sdk/tasks/index.js';
+import { CuttingProxy } from '../client-sdk/cutting-proxy.js';
 import { BrokerProcess } from '../support/broker-process.js';
 import { atEnd } from '../support/cleanup.js';
 import { eventually, within } from '../support/deadline.js';
@@ -218,6 +219,25 @@ describe.each(['threads', 'processes'] as const)('%s', (pool) => {
     await eventually(() => worker.active === 1, isTrue, 'the task that blocks');
     expect(await blocks.revoke({ terminate: true })).toEqual({ revoked: true });
     expect(await resultOf(send('add', 1, 1))).toMatchObject({ sum: 2 });
+    expect((await errorOf(blocks.result())).code).toBe('REVOKED');
+  });
+
+  test('kill what is revoked by force while the connection is lost, when it is back', async () => {
+    const namespace = `pools-${++namespaces}`;
+    const proxy = await CuttingProxy.start(broker.url);
+    const app = appOf(broker, namespace, { url: proxy.url });
+    const worker = app.worker({ pool, concurrency: 1, modules: [TASKS], onError: () => undefined });
+    await worker.start();
+    const elsewhere = appOf(broker, namespace);
+    const blocks = await senderOf(elsewhere, 'block').send(60_000);
+    const started = async (): Promise<number> => (await broker.queue('default', namespace)).started;
+    await eventually(started, (count) => count === 1, 'the task that blocks');
+    proxy.target = 'ws://127.0.0.1:1';
+    proxy.cut();
+    expect(await blocks.revoke({ terminate: true })).toEqual({ revoked: true });
+    expect(worker.active).toBe(1);
+    proxy.target = broker.url;
+    expect(await resultOf(senderOf(elsewhere, 'add').send(1, 1))).toMatchObject({ sum: 2 });
     expect((await errorOf(blocks.result())).code).toBe('REVOKED');
   });
 

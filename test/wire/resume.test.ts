@@ -57,6 +57,34 @@ describe('a session that is resumed inside the grace', () => {
     expect(await info()).toMatchObject({ ready: 3, started: 0, totals: { acked: 2 } });
   });
 
+  test('is told what was revoked meanwhile, and again whenever it comes back until it has answered', async () => {
+    const client = await worker();
+    client.terminate();
+    const admin = await RawClient.connect(broker.url);
+    const ids = client.deliveries.slice(0, 2).map(({ id }) => id);
+    for (const [i, id] of ids.entries())
+      await admin.request(CLIENT_OPS.MESSAGE_REVOKE, null, { ids: [id] }, 0, {
+        body: Buffer.of(1),
+        terminate: i === 1,
+      });
+    const told = [
+      { tags: [1], terminate: false },
+      { tags: [2], terminate: true },
+    ];
+    const first = await resume(client);
+    expect(first.welcome).toMatchObject({ resumed: true, held: [1, 2] });
+    await first.until(() => first.revoked.length === 2, 'REVOKED');
+    expect(first.revoked).toEqual(told);
+    await first.ack([1]);
+    expect(first.refusals).toMatchObject([{ ranges: [1, 1], code: 'SUPERSEDED' }]);
+    first.terminate();
+    const second = await resume(first);
+    expect(second.welcome).toMatchObject({ resumed: true, held: [2, 1] });
+    await second.until(() => second.revoked.length === 1, 'REVOKED');
+    expect(second.revoked).toEqual(told.slice(1));
+    expect(await info()).toMatchObject({ ready: 3, started: 0, totals: { dropped: 2 } });
+  });
+
   test('numbers its deliveries on, so that no tag means two things', async () => {
     const client = await worker();
     client.terminate();

@@ -66,6 +66,8 @@ export interface ModelSession {
   readonly consumers: Map<number, ModelConsumer>;
   readonly leases: Map<number, ModelLease>;
   revoked: Set<number>;
+  /** Of those, tags whose messages were revoked, and whether by force. */
+  calledOff: Map<number, boolean>;
   /** Tags up to here are from before a restart: whether they were taken back or settled may be forgotten. */
   forgottenTag: number;
   lastTag: number;

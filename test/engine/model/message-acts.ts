@@ -155,6 +155,7 @@ export class ModelMessageActs {
     if (state === 'leased') this.#state.rates.refund(message);
     const { session, tag } = lease;
     this.#state.answer({ type: 'callOff', session: session.number, tag, terminate });
+    session.calledOff.set(tag, terminate);
     this.#messages.endLease(lease);
     session.revoked.add(tag);
   }

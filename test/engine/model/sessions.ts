@@ -24,9 +24,19 @@ export class ModelSessions {
       if (resumed.isAttached) this.detach(resumed);
       resumed.isAttached = true;
       resumed.lastTag = Math.max(resumed.lastTag, lastTag);
-      const held = [...resumed.leases.keys()].sort((a, b) => a - b);
       const { number, settleSeq } = resumed;
-      state.answer({ type: 'opened', session: number, key: resumed.key, resumed: true, held: runs(held), settleSeq });
+      const ranges = (tags: readonly number[]): number[] => runs([...tags].sort((a, b) => a - b));
+      const revoked = [...resumed.calledOff];
+      state.answer({
+        type: 'opened',
+        session: number,
+        key: resumed.key,
+        resumed: true,
+        held: ranges([...resumed.leases.keys(), ...resumed.calledOff.keys()]),
+        calledOff: ranges(revoked.flatMap(([tag, terminate]) => (terminate ? [] : [tag]))),
+        terminated: ranges(revoked.flatMap(([tag, terminate]) => (terminate ? [tag] : []))),
+        settleSeq,
+      });
       return;
     }
     if (producer !== null) state.producer(namespace, producer);
@@ -39,6 +49,7 @@ export class ModelSessions {
       consumers: new Map(),
       leases: new Map(),
       revoked: new Set(),
+      calledOff: new Map(),
       forgottenTag: 0,
       lastTag: 0,
       settleSeq: 0,
@@ -48,7 +59,10 @@ export class ModelSessions {
       graceTurn: 0,
       unsentBytes: 0,
     });
-    state.answer({ type: 'opened', session: number, key, resumed: false, held: [], settleSeq: 0 });
+    state.answer({
+      type: 'opened',
+      ...{ session: number, key, resumed: false, held: [], calledOff: [], terminated: [], settleSeq: 0 },
+    });
   }
 
   consume(command: CommandOf<'consume'>): void {
@@ -150,6 +164,7 @@ export class ModelSessions {
     }
     session.settleSeq = null;
     session.revoked = new Set();
+    session.calledOff = new Map();
     session.forgottenTag = session.lastTag;
     session.lastTag = Math.max(0, ...session.leases.keys());
     session.isAttached = false;

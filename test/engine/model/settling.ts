@@ -91,6 +91,7 @@ export class ModelSettling {
       });
     if (lease === undefined) {
       const isKnown = session.revoked.delete(tag);
+      session.calledOff.delete(tag);
       const isSuperseded = isKnown || this.#isToldSuperseded(session, tag);
       if (isKnown) this.#forgiven.add(tag);
       refuse(isSuperseded ? 'SUPERSEDED' : 'ALREADY_SETTLED');
