@@ -1,14 +1,14 @@
 // hot path
 /** What waits to be told to one connection. The broker fills buckets; the session's outbox turns a bucket into frames when its time has come. */
-import { FrameWriter, RESULT_STATUS, SERVER_OPS, TagRanges } from '@lovage/protocol';
+import { encodeFrame, FrameWriter, RESULT_STATUS, SERVER_OPS, TagRanges } from '@lovage/protocol';
 
 /** Results in one frame, and bytes of them, after which another begins. */
 const RESULTS_PER_FRAME = 10_000;
 const RESULT_BYTES = 128 * 1024;
 
-/** Effects that become visible together. What was revoked goes first, then frames, confirms, settlements, deliveries, and recalls. */
+/** Effects that become visible together. Frames go first, then confirms, settlements, deliveries, and recalls. */
 export class Bucket {
-  /** Answers that are encoded already, in order. */
+  /** Answers and revocations that are encoded already, in order. */
   readonly frames: Uint8Array[] = [];
   frameBytes = 0;
   /** Entries of a RESULT frame, and how many. */
@@ -30,7 +30,7 @@ export class Bucket {
   /** One of the deliveries is of a message that came back: fresh ones behind it must not leave before it does. */
   hasReturned = false;
   readonly recalls = new TagRanges();
-  /** Deliveries of what was revoked, and of those whose handlers are to be ended by force. */
+  /** Deliveries of what was revoked, and of those whose handlers are to be ended by force, since the last answer. */
   readonly calledOff = new TagRanges();
   readonly terminated = new TagRanges();
 
@@ -43,8 +43,25 @@ export class Bucket {
   }
 
   answer(frame: Uint8Array): void {
+    this.#sealRevoked();
+    this.#frame(frame);
+  }
+
+  #frame(frame: Uint8Array): void {
     this.frames.push(frame);
     this.frameBytes += frame.length;
+  }
+
+  /**
+   * What was revoked so far is a frame, in its place among the answers: behind the WELCOME of a session, and ahead of the REFUSED for a delivery that was begun meanwhile, because its handler is to hear that it was
+   * revoked, and whether it is to be ended by force.
+   */
+  #sealRevoked(): void {
+    const { calledOff, terminated } = this;
+    if (!calledOff.isEmpty) this.#frame(encodeFrame([SERVER_OPS.REVOKED, calledOff.pairs, false]));
+    if (!terminated.isEmpty) this.#frame(encodeFrame([SERVER_OPS.REVOKED, terminated.pairs, true]));
+    calledOff.clear();
+    terminated.clear();
   }
 
   /** What came of a message: the fields behind its id and status. */
@@ -77,8 +94,9 @@ export class Bucket {
     this.resultCount = 0;
   }
 
-  /** Nothing more comes in: what results there are become a frame. */
+  /** Nothing more comes in: what is to become a frame does. */
   end(): void {
+    this.#sealRevoked();
     if (this.resultCount > 0) this.#sealResults();
   }
 

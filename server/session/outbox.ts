@@ -67,9 +67,6 @@ export class Outbox implements BucketSender {
     const wire = this.#wire;
     bucket.end();
     wire.cork();
-    // Ahead of a REFUSED for the same delivery: whoever began it meanwhile is to hear that it was revoked, and whether it is to be ended by force.
-    if (!bucket.calledOff.isEmpty) wire.send(encodeFrame([SERVER_OPS.REVOKED, bucket.calledOff.pairs, false]));
-    if (!bucket.terminated.isEmpty) wire.send(encodeFrame([SERVER_OPS.REVOKED, bucket.terminated.pairs, true]));
     if (bucket.frames.length > 0) this.#sendAnswers(bucket);
     if (this.#audit.isWaiting) for (const frame of bucket.frames) this.#audit.told(frame);
     this.#sendConfirms(bucket.confirms);

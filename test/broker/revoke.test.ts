@@ -54,3 +54,21 @@ test('a delivery that is begun while its revocation is on its way to the disk is
   await harness.letGo();
   expect(worker.heard()).toEqual(['REVOKED', 'REFUSED', 'SETTLED']);
 });
+
+test('what is revoked is told behind what was answered before', async () => {
+  const harness = await HandHarness.start();
+  const [worker, admin] = [await harness.connect(), await harness.connect()];
+  worker.declare('q');
+  worker.consume(['q'], { prefetch: 2 });
+  worker.publish([{ queue: 'q', body: 'leased' }]);
+  await harness.turns();
+  harness.journal.isHeld = true;
+  const result = { contentType: null, body: Buffer.from('no'), terminate: true };
+  // As WELCOME is an answer.
+  worker.ask(CLIENT_OPS.QUEUE_PAUSE, 'q');
+  admin.ask(CLIENT_OPS.MESSAGE_REVOKE, null, { ids: [1] }, 0, result);
+  await harness.turns();
+  worker.heard();
+  await harness.letGo();
+  expect(worker.heard()).toEqual(['REPLY', 'REVOKED']);
+});
