@@ -21,10 +21,10 @@ import type { EffectRouter } from './effect-router.js';
 
 /** ms that a result stays in its queue: most are fetched within them. */
 const AGE_MS = 10_000;
-/** Results of one slice and bytes of their payloads: some 2 ms of work here, and one sync of the archive's disk. */
+/** Results of one slice and bytes of their payloads: a bound for what one slice holds the loop up, and one sync of the archive's disk. */
 const SLICE_MAX = 1_000;
 const SLICE_BYTES = 512 * 1024;
-/** ms between two slices, unless a queue is crowded: work here stays below a fifth of the time. */
+/** ms between two slices, unless a queue is crowded. Measured with a million small results: 12,600 a second then, and 95,000 a second beside the work that makes them while the queue is crowded. */
 const PAUSE_MS = 10;
 /** Queues that are looked at for one to archive from. */
 const QUEUES_MAX = 100;

@@ -13,7 +13,7 @@ import type { Places } from './places.js';
 import type { Queue } from './queue.js';
 import type { EngineState } from './state.js';
 
-/** Results that are looked at for a slice, and passed over because they are gone: some 0.1 ms of work. */
+/** Results that are looked at for a slice, and passed over because they are gone. */
 const LOOKED_MAX = 2_000;
 const NEVER = Number.POSITIVE_INFINITY;
 /** A message with one of these was brought here by hand, and the archive has no columns for it. */
