@@ -7,6 +7,7 @@ import {
   type Note,
   RESULTS_QUEUE,
 } from '@lovage/protocol';
+import type { Client } from '../client.js';
 import type { RevokeOptions } from '../messages.js';
 import type { WaitOptions } from '../results.js';
 import type { TaskApp } from './app.js';
@@ -114,22 +115,25 @@ export class TaskHandle<Result = unknown> {
     return { state: waitingOr(found), attempts, queue, dueAt, failures, progress, log: note?.log ?? [] };
   }
 
-  /** By the content type and the beginning of its result, which may be large. */
   async #finished(attempts: number): Promise<TaskStatus> {
     const client = await this.#app.client();
     try {
-      const { messages } = await client.messages.peek(RESULTS_QUEUE, { ids: [this.id] });
-      const [found] = messages;
-      if (found === undefined) return UNKNOWN;
-      const { contentType, body, bodyBytes } = found;
-      const isWhole = contentType !== FAILURE_TYPE || bodyBytes === body.length;
-      const known = isWhole ? { contentType, body } : await client.results.wait(this.id);
-      return { state: outcomeOf(known.contentType, known.body), attempts, queue: null, dueAt: null, ...NOTHING_TOLD };
+      const { contentType, body } = (await this.#beginning(client)) ?? (await client.results.wait(this.id));
+      return { state: outcomeOf(contentType, body), attempts, queue: null, dueAt: null, ...NOTHING_TOLD };
     } catch (error) {
       // It has expired between the two questions.
       if (error instanceof LovageError && GONE.has(error.code)) return UNKNOWN;
       throw error;
     }
+  }
+
+  /** Content type and beginning of its result, which may be large; null if that does not tell, or the result is archived, where there is no looking at a part. */
+  async #beginning(client: Client): Promise<{ readonly contentType: string | null; readonly body: Uint8Array } | null> {
+    const { messages } = await client.messages.peek(RESULTS_QUEUE, { ids: [this.id] });
+    const [found] = messages;
+    if (found === undefined) return null;
+    const { contentType, body, bodyBytes } = found;
+    return contentType !== FAILURE_TYPE || bodyBytes === body.length ? { contentType, body } : null;
   }
 }
 

@@ -2,6 +2,7 @@
 import { RESULTS_QUEUE } from '@lovage/protocol';
 import { expect, test } from 'vitest';
 import type { Client } from '../../client-sdk/index.js';
+import { TaskApp } from '../../client-sdk/tasks/index.js';
 import { BrokerProcess } from '../support/broker-process.js';
 import { eventually, within } from '../support/deadline.js';
 import { freePort } from '../support/free-port.js';
@@ -109,6 +110,10 @@ test(`results survive ${KILLS} kills on their way to the archive, each found onc
   for (let from = 0; from < ids.length; from += 1_000)
     for (const found of await sender.results.whereabouts(ids.slice(from, from + 1_000)))
       expect(found).toMatchObject({ queue: RESULTS_QUEUE, state: 'ready' });
+  // The first results have been archived long ago, and their states are what they were.
+  const app = new TaskApp({ url: broker.url });
+  expect(await app.handle(ids[0]!).state()).toMatchObject({ state: 'succeeded', attempts: 1 });
+  await app.close();
   const { archive, totals } = await counts();
   expect(archive.failures).toBe(0);
   expect(totals.evicted).toBe(0);
