@@ -46,16 +46,6 @@ export class Archiving {
     }
   }
 
-  /** Whether nothing is to be archived, now or later. */
-  get isIdle(): boolean {
-    return this.#state.arrivals.isEmpty;
-  }
-
-  /** Queues that may have something to archive. */
-  queues(): IterableIterator<Queue> {
-    return this.#state.arrivals.queues();
-  }
-
   /** ms at which the oldest result came that a queue has; Infinity if it has none that may be archived. */
   oldestMs(queue: Queue): number {
     // What expires there is to become a dead letter.
