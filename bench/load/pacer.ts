@@ -2,10 +2,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { monotonicMs } from '../run/monotonic-clock.js';
 
-const { intervalMs } = workerData as { readonly intervalMs: number };
+/** ms on the clock of `monotonicMs`: the first "now" is said at `startMs`. */
+const { startMs, intervalMs } = workerData as { readonly startMs: number; readonly intervalMs: number };
 const never = new Int32Array(new SharedArrayBuffer(4));
 
-for (let dueMs = monotonicMs(); ; dueMs += intervalMs) {
+for (let dueMs = startMs; ; dueMs += intervalMs) {
   const leftMs = dueMs - monotonicMs();
   if (leftMs > 0) Atomics.wait(never, 0, 0, leftMs);
   parentPort!.postMessage(null);
