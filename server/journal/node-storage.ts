@@ -1,4 +1,4 @@
-/** The real file system. Writes and reads are synchronous calls, syncs run on libuv's threads. */
+/** The real file system. Writes and reads are synchronous calls; syncs, and the removal of files, run on libuv's threads. */
 import fs from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
@@ -9,6 +9,7 @@ const FLAGS = { read: 'r', write: 'r+', create: 'w+' } as const satisfies Record
 
 const datasync = promisify(fs.fdatasync);
 const sync = promisify(fs.fsync);
+const unlink = promisify(fs.unlink);
 
 class NodeFile implements StorageFile {
   readonly #descriptor: number;
@@ -109,7 +110,7 @@ export const nodeStorage: Storage = {
   makeDirectory,
   list,
   rename: fs.renameSync,
-  unlink: fs.unlinkSync,
+  unlink,
   syncDirectory,
   freeBytes,
   lock: (directory: string, mode: 'exclusive' | 'shared'): StorageLock => lockDirectory(directory, mode),

@@ -69,7 +69,7 @@ export interface RecoveredLog {
 export async function recoverLog(storage: Storage, directory: string): Promise<RecoveredLog> {
   await storage.makeDirectory(segmentDirectory(directory));
   for (const name of listSegments(storage, directory).temporary)
-    storage.unlink(join(segmentDirectory(directory), name));
+    await storage.unlink(join(segmentDirectory(directory), name));
   const survey = surveyLog(storage, directory);
   if (survey === null) return createLog(storage, directory);
   const { last } = survey;
@@ -111,7 +111,7 @@ async function createLog(storage: Storage, directory: string): Promise<Recovered
 /** Highest first, and each for good before the next, so that the numbers stay contiguous through a crash. */
 export async function removePrepared(storage: Storage, directory: string, prepared: readonly number[]): Promise<void> {
   for (const segment of prepared.toReversed()) {
-    storage.unlink(segmentPath(directory, segment));
+    await storage.unlink(segmentPath(directory, segment));
     await storage.syncDirectory(segmentDirectory(directory));
   }
 }
@@ -189,7 +189,7 @@ async function rewriteLast(storage: Storage, directory: string, survey: Survey):
   } catch (error) {
     if (!isDiskFull(error)) throw error;
     for (const name of listSegments(storage, directory).temporary)
-      storage.unlink(join(segmentDirectory(directory), name));
+      await storage.unlink(join(segmentDirectory(directory), name));
     await overwriteLast(storage, directory, survey);
   }
 }

@@ -53,7 +53,7 @@ async function carryOut(files: LogFiles, { headers, cut, dropped }: RepairPlan):
   const copies: string[] = [];
   for (const { segment, bytes } of dropped.toReversed()) {
     copies.push(await keepRange(storage, directory, { segment, offset: 0, bytes }));
-    storage.unlink(segmentPath(directory, segment));
+    await storage.unlink(segmentPath(directory, segment));
     await storage.syncDirectory(segmentDirectory(directory));
   }
   for (const segment of headers) {

@@ -33,7 +33,8 @@ export interface Storage {
   /** Names in a directory, none if there is no such directory. */
   list(path: string): string[];
   rename(from: string, to: string): void;
-  unlink(path: string): void;
+  /** Gives the blocks of the file back, which takes tens of ms for a large one: not on the event loop. */
+  unlink(path: string): Promise<void>;
   /** Makes creations, renames and removals in a directory durable (rule W5). */
   syncDirectory(path: string): Promise<void>;
   /** Bytes that this process may still write to the file system that holds `path`. */

@@ -58,8 +58,8 @@ export class SmallDisk implements Storage {
     this.#files.delete(from);
   }
 
-  unlink(path: string): void {
-    nodeStorage.unlink(path);
+  async unlink(path: string): Promise<void> {
+    await nodeStorage.unlink(path);
     this.#files.delete(path);
   }
 

@@ -247,8 +247,10 @@ export class SimulatedDisk implements Storage {
     this.#name(to, inode);
   }
 
-  unlink(path: string): void {
+  async unlink(path: string): Promise<void> {
     this.#step('unlink');
+    await background();
+    this.#alive();
     this.#name(path, null);
   }
 
