@@ -24,7 +24,7 @@ export async function checkOut(ref: string, parent: string | undefined): Promise
   showProgress(`compare: installing what ${commit} needs`);
   await runCommand('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund'], tree);
   showProgress(`compare: building ${commit}`);
-  await runCommand(process.execPath, [join(tree, 'node_modules/typescript/bin/tsc'), '-b', 'server'], tree);
+  await runCommand('npm', ['run', '--silent', 'build'], tree);
   return { commit, build: buildIn(tree) };
 }
 
