@@ -2,16 +2,18 @@
  * Brings a log into a state to write to, or refuses. What each kind of end means:
  *
  *     last batch          behind it          what is done
- *     none yet            zeros or nothing   sync the names, go on in the same file
- *     clean stop          zeros or nothing   write the clean stop once more, go on in the same file
- *     any                 zeros or nothing   the process died: copy the last segment (rule W2), go on in the copy
- *     any                 torn tail          keep the tail under `torn/`, copy the last segment without it, go on
+ *     none yet            zeros or nothing   go on in the same file
+ *     any                 zeros or nothing   cut the zeros, write what may not be synced again (rule W2), go on
+ *     any                 torn tail          keep the tail under `torn/`, then the same
  *     any                 damage             JournalDamagedError; nothing is changed (see tail-search.ts)
  *
- * The copy is there because the bytes read here may be in the page cache only: if the last `fdatasync` failed, the kernel has marked them
- * clean and will never write them. Written anew and synced they are on the disk before anything is served that rests on them. On a
- * disk too full for a copy the segment is written over itself with the same bytes, which dirties and syncs the same pages; each
- * sector holds the same bytes before and after, so a crash meanwhile harms nothing.
+ * In each case but damage the names of the files are synced first.
+ *
+ * Written again, because the bytes read here may be in the page cache only: if the last `fdatasync` failed, the kernel has marked them clean and
+ * will never write them. Which bytes that can be the log tells itself: each batch names the highest one that had reached the disk
+ * when it was written, so all up to the one that the last batch names are safe, and the rest (with sync class `always` the last batch)
+ * is written over itself. That dirties and syncs the same pages; each sector holds the same bytes before and after, so a
+ * crash meanwhile harms nothing, and it needs no room.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -28,7 +30,6 @@ import {
   writeFully,
 } from './segment-files.js';
 import {
-  BATCH_HEADER_BYTES,
   type ChainLink,
   FILE_HEADER_BYTES,
   FLAG_SEAL,
@@ -38,8 +39,8 @@ import {
   logIdentity,
 } from './segment-format.js';
 import { SLICE_BYTES, SliceReader } from './slice-reader.js';
-import { isDiskFull, type Storage, type StorageFile } from './storage.js';
-import { type LastSegment, type Survey, surveyLog, withFile } from './survey.js';
+import type { Storage, StorageFile } from './storage.js';
+import { type BatchStart, type LastSegment, type Survey, surveyLog, withFile } from './survey.js';
 
 /** A tail that was cut off: `bytes` from `offset` of `segment`, kept in `copy`. */
 export interface TornTail {
@@ -76,9 +77,8 @@ export async function recoverLog(storage: Storage, directory: string): Promise<R
   await removePrepared(storage, directory, survey.prepared);
   const torn = last.tail.end > last.end ? await keepTail(storage, directory, last) : null;
   const isUntouched = last.batches === 0 && torn === null;
-  if (isUntouched) await syncNames(storage, directory);
-  else if (last.isClean) await rewriteStop(storage, directory, last);
-  else await rewriteLast(storage, directory, survey);
+  await syncNames(storage, directory);
+  if (!isUntouched) await rewriteUnsynced(storage, directory, survey);
   return {
     log: survey.log,
     segments: survey.segments,
@@ -116,27 +116,10 @@ export async function removePrepared(storage: Storage, directory: string, prepar
   }
 }
 
-/** The process that made the first segment may have died before its name was durable (rule W5). */
+/** The process before may have died when a segment was made or deleted and that was not durable (rule W5). */
 async function syncNames(storage: Storage, directory: string): Promise<void> {
   await storage.syncDirectory(segmentDirectory(directory));
   await storage.syncDirectory(directory);
-}
-
-/**
- * Everything before a clean stop was synced, but the sync of the clean stop itself may have failed: then only the page cache has it, and the
- * batches that are chained to it would be damage without it (rule W2).
- */
-async function rewriteStop(storage: Storage, directory: string, { segment, end }: LastSegment): Promise<void> {
-  const file = storage.open(segmentPath(directory, segment), 'write');
-  try {
-    const stop = Buffer.alloc(BATCH_HEADER_BYTES);
-    const start = end - stop.length;
-    file.read(stop, 0, stop.length, start);
-    writeFully(file, [stop], start);
-    await file.datasync();
-  } finally {
-    file.close();
-  }
 }
 
 async function keepTail(storage: Storage, directory: string, last: LastSegment): Promise<TornTail> {
@@ -154,7 +137,9 @@ export async function keepRange(
   const path = freeName(storage, directory, `${String(range.segment).padStart(10, '0')}-${range.offset}`);
   const target = storage.open(temporaryPath(path), 'create');
   try {
-    withFile(storage, segmentPath(directory, range.segment), (source) => copyRange(source, target, range));
+    withFile(storage, segmentPath(directory, range.segment), (source) =>
+      copyRange(source, target, { from: range.offset, to: 0, bytes: range.bytes }),
+    );
     await target.datasync();
     await publishFile(storage, path);
   } finally {
@@ -173,74 +158,40 @@ function freeName(storage: Storage, directory: string, stem: string): string {
 function copyRange(
   source: StorageFile,
   target: StorageFile,
-  range: { readonly offset: number; readonly bytes: number },
+  { from, to, bytes }: { readonly from: number; readonly to: number; readonly bytes: number },
 ): void {
-  const slice = Buffer.allocUnsafe(Math.min(SLICE_BYTES, range.bytes));
-  for (let done = 0; done < range.bytes; done += slice.length) {
-    const count = source.read(slice, 0, Math.min(slice.length, range.bytes - done), range.offset + done);
-    writeFully(target, [slice.subarray(0, count)], done);
+  const slice = Buffer.allocUnsafe(Math.min(SLICE_BYTES, bytes));
+  for (let done = 0; done < bytes; done += slice.length) {
+    const count = source.read(slice, 0, Math.min(slice.length, bytes - done), from + done);
+    writeFully(target, [slice.subarray(0, count)], to + done);
   }
 }
 
-/** Rule W2, and the cut of a torn tail: what is not copied is gone. */
-async function rewriteLast(storage: Storage, directory: string, survey: Survey): Promise<void> {
-  try {
-    await copyLast(storage, directory, survey);
-  } catch (error) {
-    if (!isDiskFull(error)) throw error;
-    for (const name of listSegments(storage, directory).temporary)
-      await storage.unlink(join(segmentDirectory(directory), name));
-    await overwriteLast(storage, directory, survey);
-  }
-}
-
-async function copyLast(storage: Storage, directory: string, survey: Survey): Promise<void> {
-  const { segment, end } = survey.last;
-  const path = segmentPath(directory, segment);
-  const target = storage.open(temporaryPath(path), 'create');
-  try {
-    withFile(storage, path, (source) => copyRange(source, target, { offset: 0, bytes: end }));
-  } finally {
-    target.close();
-  }
-  const copy = storage.open(temporaryPath(path), 'write');
-  try {
-    verifyCopy(copy, directory, survey);
-    await copy.datasync();
-    await publishFile(storage, path);
-  } finally {
-    copy.close();
-  }
-}
-
-async function overwriteLast(storage: Storage, directory: string, survey: Survey): Promise<void> {
-  const { segment, end } = survey.last;
+/** Rule W2, and the cut of a torn tail: what lies behind the last good batch is gone. */
+async function rewriteUnsynced(storage: Storage, directory: string, survey: Survey): Promise<void> {
+  const { segment, end, unsynced } = survey.last;
   const file = storage.open(segmentPath(directory, segment), 'write');
   try {
     file.truncate(end);
-    const slice = Buffer.allocUnsafe(Math.min(SLICE_BYTES, end));
-    for (let at = 0; at < end; at += slice.length) {
-      const count = file.read(slice, 0, Math.min(slice.length, end - at), at);
-      writeFully(file, [slice.subarray(0, count)], at);
+    if (unsynced !== null) {
+      copyRange(file, file, { from: unsynced.offset, to: unsynced.offset, bytes: end - unsynced.offset });
+      verifyRewritten(file, directory, survey, unsynced);
     }
-    verifyCopy(file, directory, survey);
     await file.datasync();
   } finally {
     file.close();
   }
 }
 
-function verifyCopy(file: StorageFile, directory: string, survey: Survey): void {
-  const { log, last } = survey;
-  const link = last.segment === 1 ? firstLink(log) : null;
-  const source = { slice: new SliceReader(), file, segment: last.segment, log, position: FILE_HEADER_BYTES, link };
+function verifyRewritten(file: StorageFile, directory: string, { log, last }: Survey, from: BatchStart): void {
+  const source = { slice: new SliceReader(), file, segment: last.segment, log, position: from.offset, link: from.link };
   const reader = new BatchReader(source);
   while (reader.next() === 'batch' && (reader.header.flags & FLAG_SEAL) === 0);
-  if (reader.position === last.end && (reader.link === null || reader.link.crc === last.link.crc)) return;
+  if (reader.position === last.end && reader.link?.crc === last.link.crc) return;
   throw new JournalDamagedError({
     directory,
     segment: last.segment,
     offset: reader.position,
-    reason: 'its copy reads differently',
+    reason: 'what was written again reads differently',
   });
 }

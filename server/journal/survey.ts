@@ -21,6 +21,13 @@ import { isZero, SliceReader } from './slice-reader.js';
 import type { Storage, StorageFile } from './storage.js';
 import { searchTail, type Tail } from './tail-search.js';
 
+export interface BatchStart {
+  readonly number: number;
+  readonly offset: number;
+  /** The batch before, null at the start of a segment whose predecessor was not read. */
+  readonly link: ChainLink | null;
+}
+
 export interface LastSegment {
   readonly segment: number;
   /** Behind the last good batch. */
@@ -31,6 +38,8 @@ export interface LastSegment {
   readonly isClean: boolean;
   readonly records: number;
   readonly batches: number;
+  /** The first batch that no other shows to have reached the disk; null if the segment has no batch. */
+  readonly unsynced: BatchStart | null;
   readonly tail: Tail;
   /** What was found at `end`, if it was no batch. */
   readonly reason: string;
@@ -111,10 +120,17 @@ function surveyLast(place: Place, segments: readonly number[]): LastSegment {
     const link = segment === 1 ? firstLink(log) : null;
     const reader = new BatchReader({ slice, file, segment, log, position: FILE_HEADER_BYTES, link });
     const counts = { batches: 0, records: 0 };
-    while (reader.next() === 'batch') {
+    const unsynced: BatchStart[] = [];
+    for (let before = reader.link; reader.next() === 'batch'; before = reader.link) {
+      const { number, offset, records, durableNumber, flags } = reader.header;
       counts.batches += 1;
-      counts.records += reader.header.records;
-      if ((reader.header.flags & FLAG_SEAL) !== 0) break;
+      counts.records += records;
+      unsynced.push({ number, offset, link: before });
+      unsynced.splice(
+        0,
+        unsynced.findIndex((start) => start.number > durableNumber),
+      );
+      if ((flags & FLAG_SEAL) !== 0) break;
     }
     const end = reader.position;
     const known = reader.link ?? linkBefore(place, segments, segment);
@@ -128,6 +144,7 @@ function surveyLast(place: Place, segments: readonly number[]): LastSegment {
       isSealed: (flags & FLAG_SEAL) !== 0,
       isClean: (flags & FLAG_CLEAN_STOP) !== 0 && tail.end === end,
       ...counts,
+      unsynced: unsynced[0] ?? null,
       tail,
       reason: reader.reason || 'bytes behind the last batch',
     };

@@ -6,8 +6,10 @@ import { describe, expect, test } from 'vitest';
 import { Random, seedOf } from '../../support/random.js';
 import { checkLive, checkRecords, differenceOf, openAndReplay } from './after-crash.js';
 import { type History, Lifetimes } from './lifetimes.js';
+import { ManualClock } from './manual-clock.js';
 import { MessageStore, type StoredRecord } from './message-store.js';
 import { SimulatedDisk } from './simulated-disk.js';
+import { openOn, textOf, Workload } from './workload.js';
 
 const seed = seedOf('journal page cache');
 
@@ -81,4 +83,39 @@ describe('what the next process serves is on the disk', () => {
     },
     120_000,
   );
+
+  test.each(['interval', 'never'] as const)(
+    'with sync class %s, after the process was killed at any operation',
+    async (syncClass) => {
+      const whole = new SimulatedDisk();
+      await new Workload(whole, seed, syncClass).run();
+      let servedRecords = 0;
+      for (let crashAt = 1; crashAt <= whole.operations; crashAt += 1) {
+        const dead = new SimulatedDisk();
+        dead.crashAt = crashAt;
+        const { durable, reclaiming } = await new Workload(dead, seed, syncClass).run();
+        await told(`killed at ${crashAt} of ${whole.operations}`, async () => {
+          const disk = dead.restarted();
+          const served = await textsIn(disk);
+          // A confirm of these classes outlives the process.
+          if (reclaiming === 1) expect(served.length).toBeGreaterThanOrEqual(durable);
+          disk.crash();
+          expect(await textsIn(disk.image(new Random(seed), 'lost'))).toEqual(served);
+          servedRecords += served.length;
+        });
+      }
+      expect(servedRecords).toBeGreaterThan(1_000);
+    },
+    120_000,
+  );
 });
+
+/** All that is replayed; the journal is left open, as a process leaves it that is killed. */
+async function textsIn(disk: SimulatedDisk): Promise<string[]> {
+  const texts: string[] = [];
+  const fatals: Error[] = [];
+  const journal = await openOn(disk, new ManualClock(), 'always', (error) => fatals.push(error));
+  await journal.replay(({ type, head, body }) => texts.push(textOf(type, head, body)));
+  expect(fatals).toEqual([]);
+  return texts;
+}
