@@ -1,10 +1,10 @@
 /** Looks at a log that nobody writes to: is it whole, what is in it. Changes nothing; a broker on the directory is DataDirLockedError. */
-import { BatchReader } from './batch-reader.js';
-import { JournalDamagedError, JournalMissingError } from './errors.js';
+import type { BatchReader } from './batch-reader.js';
+import { JournalMissingError } from './errors.js';
 import type { ReplayedRecord } from './journal.js';
+import { walkBatches } from './log-walk.js';
 import { nodeStorage } from './node-storage.js';
-import { segmentPath } from './segment-files.js';
-import { type ChainLink, FILE_HEADER_BYTES, FLAG_SEAL, firstLink } from './segment-format.js';
+import { FLAG_SEAL } from './segment-format.js';
 import { SliceReader } from './slice-reader.js';
 import type { Storage, StorageLock } from './storage.js';
 import { type Survey, surveyLog } from './survey.js';
@@ -46,7 +46,7 @@ export function verifyJournal(directory: string, storage: Storage = nodeStorage)
   return inspect(directory, storage, (survey) => {
     const { segments, last } = survey;
     const totals = { batches: 0, records: 0, bytes: 0 };
-    for (const { header } of walkBatches({ storage, directory, survey })) {
+    for (const { header } of walkFrom(storage, directory, survey)) {
       totals.batches += 1;
       totals.records += header.records;
       totals.bytes += header.bodyBytes;
@@ -74,8 +74,7 @@ export function* dumpJournal(
 ): Generator<ReplayedRecord, void, undefined> {
   const { lock, survey } = open(directory, storage);
   try {
-    for (const { records } of walkBatches({ storage, directory, survey, fromSegment }))
-      while (records.next()) yield records;
+    for (const { records } of walkFrom(storage, directory, survey, fromSegment)) while (records.next()) yield records;
   } finally {
     lock.release();
   }
@@ -85,7 +84,7 @@ export function* dumpJournal(
 export function journalStats(directory: string, storage: Storage = nodeStorage): SegmentStats[] {
   return inspect(directory, storage, (survey) => {
     const found = new Map<number, SegmentStats>();
-    for (const { header, records } of walkBatches({ storage, directory, survey })) {
+    for (const { header, records } of walkFrom(storage, directory, survey)) {
       const stats = found.get(header.segment) ?? emptyStats(header.segment);
       found.set(header.segment, stats);
       stats.bytes += header.bodyBytes;
@@ -118,37 +117,15 @@ function open(directory: string, storage: Storage): { readonly lock: StorageLock
   }
 }
 
-interface Walk {
-  readonly storage: Storage;
-  readonly directory: string;
-  readonly survey: Survey;
-  readonly fromSegment?: number;
-}
-
-/** Every batch in order, each valid until the next one. */
-function* walkBatches({ storage, directory, survey, fromSegment = 1 }: Walk): Generator<BatchReader, void, undefined> {
-  const slice = new SliceReader();
-  const { log, last } = survey;
-  const segments = survey.segments.filter((segment) => segment >= fromSegment);
-  let link: ChainLink | null = segments[0] === 1 ? firstLink(log) : null;
-  for (const segment of segments) {
-    const file = storage.open(segmentPath(directory, segment), 'read');
-    try {
-      const reader = new BatchReader({ slice, file, segment, log, position: FILE_HEADER_BYTES, link });
-      let isSealed = false;
-      while (!isSealed && reader.next() === 'batch') {
-        isSealed = (reader.header.flags & FLAG_SEAL) !== 0;
-        yield reader;
-      }
-      if (segment === last.segment ? reader.position !== last.end : !isSealed) {
-        const reason = reader.reason || 'the segment ends before it is sealed';
-        throw new JournalDamagedError({ directory, segment, offset: reader.position, reason });
-      }
-      link = reader.link;
-    } finally {
-      file.close();
-    }
-  }
+/** Every batch of a segment or a later one, each valid until the next one. */
+function walkFrom(
+  storage: Storage,
+  directory: string,
+  { log, segments, last }: Survey,
+  fromSegment = 1,
+): Generator<BatchReader, void, undefined> {
+  const wanted = segments.filter((segment) => segment >= fromSegment);
+  return walkBatches({ storage, directory, log, segments: wanted, end: last.end }, new SliceReader());
 }
 
 function emptyStats(segment: number): SegmentStats {

@@ -1,18 +1,9 @@
-/** Walks the records of closed segments and of whole logs, in big slices, and lets the event loop run in between. */
+/** Visits the records of closed segments and of whole logs, in big slices, and lets the event loop run in between. */
 import { setImmediate as turn } from 'node:timers/promises';
-import { BatchReader } from './batch-reader.js';
-import { JournalDamagedError } from './errors.js';
 import type { ReplayedRecord } from './journal.js';
-import { segmentPath } from './segment-files.js';
-import { type ChainLink, FILE_HEADER_BYTES, FLAG_SEAL, firstLink, type LogIdentity } from './segment-format.js';
+import { type LogExtent, walkBatches } from './log-walk.js';
+import { FILE_HEADER_BYTES } from './segment-format.js';
 import { SliceReader } from './slice-reader.js';
-import type { Storage } from './storage.js';
-
-export interface ReplaySource {
-  readonly storage: Storage;
-  readonly directory: string;
-  readonly log: LogIdentity;
-}
 
 /** What was walked, for the books of the one who asked. */
 export interface ReplayTotals {
@@ -22,103 +13,46 @@ export interface ReplayTotals {
   readonly ends: number[];
 }
 
-export interface WholeLog extends ReplaySource {
-  readonly segments: readonly number[];
-  /** Where the last segment ends, as recovery found it. */
-  readonly end: number;
+export interface WholeLog extends LogExtent {
   readonly visit: (record: ReplayedRecord) => void;
   readonly progress: (share: number) => void;
 }
 
 /** Throws JournalDamagedError at the first batch that is not what it has to be. */
 export async function replayLog(whole: WholeLog): Promise<ReplayTotals> {
-  const totals: ReplayTotals = { batches: 0, records: 0, ends: [] };
+  const { segments, visit, progress } = whole;
+  const totals: ReplayTotals = { batches: 0, records: 0, ends: segments.map(() => FILE_HEADER_BYTES) };
   const slice = new SliceReader();
-  const { segments } = whole;
-  let link: ChainLink | null = segments[0] === 1 ? firstLink(whole.log) : null;
-  for (const [index, segment] of segments.entries()) {
-    const isLast = index === segments.length - 1;
-    const walk = new SegmentWalk(whole, slice, segment, link);
-    try {
-      await walk.run(visitAll(whole.visit), (share) => whole.progress((index + share) / segments.length));
-      if (isLast ? walk.reader.position !== whole.end : !walk.isSealed) throw walk.damage();
-    } finally {
-      walk.close();
+  let { slices } = slice;
+  for (const { header, records, position, fileBytes } of walkBatches(whole, slice)) {
+    const index = header.segment - segments[0]!;
+    totals.batches += 1;
+    totals.records += header.records;
+    totals.ends[index] = position;
+    while (records.next()) visit(records);
+    if (slice.slices !== slices) {
+      slices = slice.slices;
+      progress((index + position / fileBytes) / segments.length);
+      await turn();
     }
-    link = walk.reader.link;
-    totals.batches += walk.batches;
-    totals.records += walk.records;
-    totals.ends.push(walk.reader.position);
   }
-  whole.progress(1);
+  progress(1);
   return totals;
-}
-
-function visitAll(visit: (record: ReplayedRecord) => void): (record: ReplayedRecord) => boolean {
-  return (record) => {
-    visit(record);
-    return true;
-  };
 }
 
 /** The records of one closed segment until `visit` says false. Throws JournalDamagedError. */
 export async function replayClosedSegment(
-  source: ReplaySource,
+  source: Pick<LogExtent, 'storage' | 'directory' | 'log'>,
   segment: number,
   visit: (record: ReplayedRecord) => boolean,
 ): Promise<void> {
-  const walk = new SegmentWalk(source, new SliceReader(), segment, null);
-  try {
-    const wasStopped = await walk.run(visit, () => undefined);
-    if (!wasStopped && !walk.isSealed) throw walk.damage();
-  } finally {
-    walk.close();
-  }
-}
-
-class SegmentWalk {
-  readonly reader: BatchReader;
-  isSealed = false;
-  batches = 0;
-  records = 0;
-  readonly #slice: SliceReader;
-  readonly #close: () => void;
-  readonly #place: { readonly directory: string; readonly segment: number };
-
-  constructor(source: ReplaySource, slice: SliceReader, segment: number, link: ChainLink | null) {
-    const { storage, directory, log } = source;
-    const file = storage.open(segmentPath(directory, segment), 'read');
-    this.#close = () => file.close();
-    this.#slice = slice;
-    this.#place = { directory, segment };
-    this.reader = new BatchReader({ slice, file, segment, log, position: FILE_HEADER_BYTES, link });
-  }
-
-  /** True if the visitor stopped it. */
-  async run(visit: (record: ReplayedRecord) => boolean, progress: (share: number) => void): Promise<boolean> {
-    const { reader } = this;
-    const { records } = reader;
-    let slices = this.#slice.slices;
-    while (!this.isSealed && reader.next() === 'batch') {
-      this.batches += 1;
-      this.records += reader.header.records;
-      this.isSealed = (reader.header.flags & FLAG_SEAL) !== 0;
-      while (records.next()) if (!visit(records)) return true;
-      if (this.#slice.slices !== slices) {
-        slices = this.#slice.slices;
-        progress(reader.position / reader.fileBytes);
-        await turn();
-      }
+  const slice = new SliceReader();
+  let { slices } = slice;
+  for (const { records } of walkBatches({ ...source, segments: [segment], end: null }, slice)) {
+    while (records.next()) if (!visit(records)) return;
+    if (slice.slices !== slices) {
+      slices = slice.slices;
+      await turn();
     }
-    return false;
-  }
-
-  damage(): JournalDamagedError {
-    const reason = this.reader.reason || 'the segment ends before it is sealed';
-    return new JournalDamagedError({ ...this.#place, offset: this.reader.position, reason });
-  }
-
-  close(): void {
-    this.#close();
   }
 }

@@ -197,7 +197,7 @@ describe('a start', () => {
     const confirmed = await publishAll(await client(first.url), texts(50, { bytes: 3_000 }));
     const { dataDir } = first;
     await first.kill();
-    for (const calls of [CALLS.datasync, CALLS.sync, CALLS.rename]) {
+    for (const calls of [CALLS.datasync, CALLS.sync, CALLS.write]) {
       const wrapper = strace(join(tempDirectory(), 'trace'), { calls, fault: 'error=EIO', when: '1+' });
       const { exit, stderr } = await startExpectingFailure({ dataDir, flags: FLAGS, wrapper });
       expect(exit.code).toBe(1);
