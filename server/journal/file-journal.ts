@@ -335,7 +335,7 @@ export class FileJournal implements Journal {
     this.#cache.release(this.#firstSegment);
     this.#bodies.release(this.#firstSegment);
     this.#files.release(this.#firstSegment);
-    await this.#storage.unlink(segmentPath(this.#directory, segment));
+    await this.#storage.unlink(segmentPath(this.#directory, segment), true);
     await this.#storage.syncDirectory(segmentDirectory(this.#directory));
   }
 

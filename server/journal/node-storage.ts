@@ -1,6 +1,7 @@
 /** The real file system. Writes and reads are synchronous calls; syncs, and the removal of files, run on libuv's threads. */
 import fs from 'node:fs';
 import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { lockDirectory } from './lock.js';
 import type { OpenMode, Storage, StorageFile, StorageLock } from './storage.js';
@@ -9,7 +10,14 @@ const FLAGS = { read: 'r', write: 'r+', create: 'w+' } as const satisfies Record
 
 const datasync = promisify(fs.fdatasync);
 const sync = promisify(fs.fsync);
-const unlink = promisify(fs.unlink);
+const remove = promisify(fs.unlink);
+const open = promisify(fs.open);
+const close = promisify(fs.close);
+const truncate = promisify(fs.ftruncate);
+
+/** What a slice of `unlink` gives back, and ms between two: the syncs that come meanwhile wait for one slice at most. */
+const UNLINK_SLICE_BYTES = 4 * 1024 * 1024;
+const UNLINK_PAUSE_MS = 10;
 
 class NodeFile implements StorageFile {
   readonly #descriptor: number;
@@ -94,6 +102,23 @@ async function makeDirectory(path: string): Promise<void> {
   const first = fs.mkdirSync(path, { recursive: true });
   if (first === undefined) return;
   for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made));
+}
+
+async function unlink(path: string, inSlices = false): Promise<void> {
+  if (!inSlices) return remove(path);
+  // The descriptor keeps the blocks. A process that dies meanwhile loses it, and the file system gives back what is left.
+  const descriptor = await open(path, 'r+');
+  try {
+    await remove(path);
+    // A file that is shorter than it was must not be found under its name after a crash.
+    await syncDirectory(dirname(path));
+    for (let bytes = fs.fstatSync(descriptor).size - UNLINK_SLICE_BYTES; bytes > 0; bytes -= UNLINK_SLICE_BYTES) {
+      await truncate(descriptor, bytes);
+      await delay(UNLINK_PAUSE_MS);
+    }
+  } finally {
+    await close(descriptor);
+  }
 }
 
 function list(path: string): string[] {

@@ -33,8 +33,11 @@ export interface Storage {
   /** Names in a directory, none if there is no such directory. */
   list(path: string): string[];
   rename(from: string, to: string): void;
-  /** Gives the blocks of the file back, which takes tens of ms for a large one: not on the event loop. */
-  unlink(path: string): Promise<void>;
+  /**
+   * Gives the blocks of the file back, which takes tens of ms for a large one: not on the event loop. A sync of any other file waits for that as well,
+   * so a file that is removed beside commits goes `inSlices`: its name for good first, then its blocks by and by.
+   */
+  unlink(path: string, inSlices?: boolean): Promise<void>;
   /** Makes creations, renames and removals in a directory durable (rule W5). */
   syncDirectory(path: string): Promise<void>;
   /** Bytes that this process may still write to the file system that holds `path`. */
