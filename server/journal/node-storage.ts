@@ -15,9 +15,12 @@ const open = promisify(fs.open);
 const close = promisify(fs.close);
 const truncate = promisify(fs.ftruncate);
 
-/** What a slice of `unlink` gives back, and ms between two: the syncs that come meanwhile wait for one slice at most. */
-const UNLINK_SLICE_BYTES = 4 * 1024 * 1024;
-const UNLINK_PAUSE_MS = 10;
+/**
+ * What a slice of `unlink` gives back, and ms between two: the syncs that come meanwhile wait for one slice. Measured on ext4 with `discard`, the longest of
+ * them beside 64 MiB: 15 to 21 ms when all goes at once, 3 to 11 in slices of 4 MiB, 1 to 6 in slices of 1 MiB.
+ */
+const UNLINK_SLICE_BYTES = 1024 * 1024;
+const UNLINK_PAUSE_MS = 2;
 
 class NodeFile implements StorageFile {
   readonly #descriptor: number;
