@@ -211,7 +211,7 @@ export class CommitPipeline {
   async #sync(segment: WritableSegment, batch: ClosedBatch, number: number): Promise<void> {
     const { syncClass, position, syncIntervalMs, clock } = this.#options;
     if (syncClass === 'always') {
-      await segment.file.datasync();
+      await segment.file.datasync(batch.end - batch.start);
       this.#syncs += 1;
       if (!this.#hasFailed) position.synced(number);
     } else if ((batch.flags & FLAG_SEAL) !== 0) {

@@ -1,10 +1,11 @@
-/** The real file system. Writes and reads are synchronous calls; syncs, and the removal of files, run on libuv's threads. */
+/** The real file system. Writes, reads and some syncs are synchronous calls; the other syncs, and the removal of files, run on libuv's threads. */
 import fs from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { lockDirectory } from './lock.js';
 import type { OpenMode, Storage, StorageFile, StorageLock } from './storage.js';
+import { SyncPace } from './sync-pace.js';
 
 const FLAGS = { read: 'r', write: 'r+', create: 'w+' } as const satisfies Record<OpenMode, string>;
 
@@ -21,6 +22,9 @@ const truncate = promisify(fs.ftruncate);
  */
 const UNLINK_SLICE_BYTES = 1024 * 1024;
 const UNLINK_PAUSE_MS = 2;
+
+/** One for all files: a journal has one disk. */
+const pace = new SyncPace();
 
 class NodeFile implements StorageFile {
   readonly #descriptor: number;
@@ -56,10 +60,19 @@ class NodeFile implements StorageFile {
     return done;
   }
 
-  async datasync(): Promise<void> {
+  datasync(bytes = Number.POSITIVE_INFINITY): Promise<void> | undefined {
+    const startMs = performance.now();
+    if (!pace.isOnLoop(bytes)) return this.#datasyncLater(startMs);
+    fs.fdatasyncSync(this.#descriptor);
+    pace.took(performance.now() - startMs);
+    return undefined;
+  }
+
+  async #datasyncLater(startMs: number): Promise<void> {
     this.#pending += 1;
     try {
       await datasync(this.#descriptor);
+      pace.took(performance.now() - startMs);
     } finally {
       this.#done();
     }

@@ -12,8 +12,11 @@ export interface StorageFile {
   writeLater(source: Uint8Array, length: number, position: number): Promise<number>;
   /** Reads up to `length` bytes at once; fewer than asked means the end of the file. */
   read(target: Uint8Array, targetOffset: number, length: number, position: number): number;
-  /** `fdatasync` in the background: data, and the length if it changed. */
-  datasync(): Promise<void>;
+  /**
+   * `fdatasync`: data, and the length if it changed. In the background; told how many `bytes` it is for it may be done at once, which is then over when this
+   * returns (see sync-pace.ts).
+   */
+  datasync(bytes?: number): Promise<void> | undefined;
   truncate(length: number): void;
   size(): number;
   /** Closes as soon as nothing of this file is under way in the background. Idempotent. */

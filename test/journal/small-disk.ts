@@ -101,7 +101,7 @@ export class SmallDisk implements Storage {
         for (const block of blocks) if (block * DISK_BLOCK_BYTES >= length) blocks.delete(block);
       },
       read: (target, targetOffset, length, position) => file.read(target, targetOffset, length, position),
-      datasync: () => this.#during(file.datasync()),
+      datasync: async () => this.#during(Promise.resolve(file.datasync())),
       size: () => file.size(),
       close: () => file.close(),
     };
