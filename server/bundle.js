@@ -10,7 +10,7 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 await build({
   input: { main: here('dist/cli/main.js'), 'writer-thread': here('dist/archive/writer-thread.js') },
-  external: [/^@lovage\//, 'better-sqlite3', 'fs-native-extensions'],
+  external: [/^@lovage\//, 'better-sqlite3', 'fs-native-extensions', /^@fastify\/(ajv|fast-json-stringify)-compiler/],
   platform: 'node',
   output: { dir: here('dist/bundle'), format: 'esm', chunkFileNames: '[name].js', cleanDir: true },
 });
