@@ -84,31 +84,51 @@ describe('what the next process serves is on the disk', () => {
     120_000,
   );
 
-  test.each(['interval', 'never'] as const)(
-    'with sync class %s, after the process was killed at any operation',
-    async (syncClass) => {
-      const whole = new SimulatedDisk();
-      await new Workload(whole, seed, syncClass).run();
-      let servedRecords = 0;
-      for (let crashAt = 1; crashAt <= whole.operations; crashAt += 1) {
-        const dead = new SimulatedDisk();
-        dead.crashAt = crashAt;
-        const { durable, reclaiming } = await new Workload(dead, seed, syncClass).run();
-        await told(`killed at ${crashAt} of ${whole.operations}`, async () => {
-          const disk = dead.restarted();
-          const served = await textsIn(disk);
-          // A confirm of these classes outlives the process.
-          if (reclaiming === 1) expect(served.length).toBeGreaterThanOrEqual(durable);
-          disk.crash();
-          expect(await textsIn(disk.image(new Random(seed), 'lost'))).toEqual(served);
-          servedRecords += served.length;
-        });
+  describe.each(['interval', 'never'] as const)('with sync class %s', (syncClass) => {
+    test('after the process was killed at any operation', async () => {
+      const { operations } = await work(new SimulatedDisk(), syncClass);
+      let served = 0;
+      for (let crashAt = 1; crashAt <= operations; crashAt += 1) {
+        const disk = new SimulatedDisk();
+        disk.crashAt = crashAt;
+        served += await servedAfter(disk, syncClass, `killed at ${crashAt} of ${operations}`);
       }
-      expect(servedRecords).toBeGreaterThan(1_000);
-    },
-    120_000,
-  );
+      expect(served).toBeGreaterThan(1_000);
+    }, 120_000);
+
+    test('after any sync failed, of several batches, and the kernel forgot what it could not write', async () => {
+      const calls = (await work(new SimulatedDisk(), syncClass)).count('datasync');
+      let served = 0;
+      for (let nth = 1; nth <= calls; nth += 1) {
+        const disk = new SimulatedDisk();
+        disk.failure = { call: 'datasync', nth, code: 'EIO', forgets: true };
+        served += await servedAfter(disk, syncClass, `sync ${nth} of ${calls}`);
+      }
+      expect(served).toBeGreaterThan(calls);
+    }, 120_000);
+  });
 });
+
+async function work(disk: SimulatedDisk, syncClass: 'interval' | 'never'): Promise<SimulatedDisk> {
+  await new Workload(disk, seed, syncClass).run();
+  return disk;
+}
+
+/** Works until the disk fails, lets the next process serve, and the machine die: what was served is still there. Returns how many records. */
+async function servedAfter(dead: SimulatedDisk, syncClass: 'interval' | 'never', where: string): Promise<number> {
+  const { durable, reclaiming } = await new Workload(dead, seed, syncClass).run();
+  let count = 0;
+  await told(where, async () => {
+    const disk = dead.restarted();
+    const served = await textsIn(disk);
+    count = served.length;
+    // A confirm of these classes outlives the process.
+    if (reclaiming === 1) expect(count).toBeGreaterThanOrEqual(durable);
+    disk.crash();
+    expect(await textsIn(disk.image(new Random(seed), 'lost'))).toEqual(served);
+  });
+  return count;
+}
 
 /** All that is replayed; the journal is left open, as a process leaves it that is killed. */
 async function textsIn(disk: SimulatedDisk): Promise<string[]> {
