@@ -63,7 +63,7 @@ class FilledJournal {
     this.#directory = await tempDirectory(this.#parent);
     const broker = brokerOn(await this.open());
     await broker.recover();
-    const outlet = new Outlet({ flush: (bucket) => bucket.clear() }, () => undefined);
+    const outlet = new Outlet({ flush: (bucket) => bucket.clear(), superseded: () => undefined });
     const opening = { namespace: 'default', producer: null, resumeKey: null, lastTag: 0 } as const;
     const { session } = broker.open({ ...opening, type: 'open', key: 'micro' }, outlet);
     broker.submit({ type: 'declare', session, request: 1, name: QUEUE, settings: null, mode: 'check' });

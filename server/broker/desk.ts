@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { decodeFrame, type ErrorCode, LovageError, readOp, SERVER_OPS } from '@lovage/protocol';
 import type { Command } from '../engine/command.js';
 import type { Broker } from './broker.js';
-import { type Bucket, Outlet } from './outlet.js';
+import type { Bucket } from './bucket.js';
+import { Outlet } from './outlet.js';
 
 const REQUEST = 1;
 
@@ -23,7 +24,7 @@ export class Desk {
     const answered = new Promise<readonly unknown[]>((resolve) => {
       settle = resolve;
     });
-    const outlet = new Outlet({ flush: (bucket) => flush(bucket, settle) }, () => undefined);
+    const outlet = new Outlet({ flush: (bucket) => flush(bucket, settle), superseded: () => undefined });
     const key = randomBytes(16).toString('base64url');
     const { session } = this.#broker.open(
       { type: 'open', key, namespace, producer: null, resumeKey: null, lastTag: 0 },

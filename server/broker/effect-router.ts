@@ -32,7 +32,8 @@ import type { Queue } from '../engine/queue.js';
 import type { CompleteRecord, JournalRecord, MoveRecord, PublishRecord } from '../engine/record.js';
 import type { EngineState } from '../engine/state.js';
 import type { Journal, SyncClass } from '../journal/journal.js';
-import type { Bucket, Outlet } from './outlet.js';
+import type { Bucket } from './bucket.js';
+import type { Outlet } from './outlet.js';
 import { headersIn, peekedContents } from './peeked-contents.js';
 import { encodeCompleteHead, encodeMoveHead, encodePublishHead, encodeRecord, RECORD_TYPES } from './record-codec.js';
 
@@ -109,7 +110,7 @@ export class EffectRouter implements EffectSink {
 
   /** Whether somebody waits for what rests on the gathering batch. */
   get isAwaited(): boolean {
-    for (const outlet of this.gathering) if (outlet.gathering.isAwaited) return true;
+    for (const outlet of this.gathering) if (outlet.isAwaited) return true;
     return false;
   }
 
@@ -139,7 +140,7 @@ export class EffectRouter implements EffectSink {
   release(): void {
     const { safe } = this;
     if (safe.length > 0) this.flushNow();
-    for (const outlet of safe) outlet.flush(outlet.safe);
+    for (const outlet of safe) outlet.flushSafe();
     safe.length = 0;
   }
 
@@ -389,10 +390,10 @@ export class EffectRouter implements EffectSink {
     if (outlet === undefined) return undefined;
     const { table } = this.#state;
     const isMemory = table.isMemory(slot);
-    if (outlet.gathering.hasReturned) return this.#gatheringBucket(session);
+    if (outlet.gathersReturned) return this.#gatheringBucket(session);
     // The id of a message in memory is safe to be seen once it can be given to no other after a restart.
     const isSafe = isMemory ? this.#ids === 'safe' : this.#journal.isDurable(table.segment[slot]!, table.offset[slot]!);
-    if (isSafe) return outlet.committing.hasReturned ? this.#committingBucket(session) : this.#nowBucket(session);
+    if (isSafe) return outlet.commitsReturned ? this.#committingBucket(session) : this.#nowBucket(session);
     const isSealed = this.#isCommitting && !isMemory && table.id[slot]! < this.#sealedBelow;
     return isSealed ? this.#committingBucket(session) : this.#bucket(session);
   }

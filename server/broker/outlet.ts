@@ -1,206 +1,109 @@
 // hot path
 /** What waits to be told to one connection. The broker fills buckets; the session's outbox turns a bucket into frames when its time has come. */
-import { encodeFrame, FrameWriter, RESULT_STATUS, SERVER_OPS, TagRanges } from '@lovage/protocol';
-
-/** Results in one frame, and bytes of them, after which another begins. */
-const RESULTS_PER_FRAME = 10_000;
-const RESULT_BYTES = 128 * 1024;
-
-/** Effects that become visible together. Frames go first, then confirms, settlements, deliveries, and recalls. */
-export class Bucket {
-  /** Answers and revocations that are encoded already, in order. */
-  readonly frames: Uint8Array[] = [];
-  frameBytes = 0;
-  /** Entries of a RESULT frame, and how many. */
-  results: FrameWriter | null = null;
-  resultCount = 0;
-  /** Bytes of notes, and of the results that were kept before they were asked for. */
-  keptBytes = 0;
-  /** first seq, count, first id, durability index, ... */
-  readonly confirms: number[] = [];
-  /** Highest settlement frame that is done, 0 for none. */
-  settleSeq = 0;
-  /** Somebody waits to hear of one of them. */
-  isSettledAwaited = false;
-  readonly leases: number[] = [];
-  /** Serial numbers of `leases`: a lease that no longer has its number is not sent. */
-  readonly serials: number[] = [];
-  /** Bytes of payload of `leases` when they were decided. */
-  payloadBytes = 0;
-  /** One of the deliveries is of a message that came back: fresh ones behind it must not leave before it does. */
-  hasReturned = false;
-  readonly recalls = new TagRanges();
-  /** Deliveries of what was revoked, and of those whose handlers are to be ended by force, since the last answer. */
-  readonly calledOff = new TagRanges();
-  readonly terminated = new TagRanges();
-
-  /** Whether somebody waits for something in it. */
-  get isAwaited(): boolean {
-    const { frames, confirms, leases, resultCount, recalls, calledOff, terminated } = this;
-    if (this.isSettledAwaited || frames.length > 0 || confirms.length > 0 || leases.length > 0 || resultCount > 0)
-      return true;
-    return !recalls.isEmpty || !calledOff.isEmpty || !terminated.isEmpty;
-  }
-
-  answer(frame: Uint8Array): void {
-    this.#sealRevoked();
-    this.#frame(frame);
-  }
-
-  #frame(frame: Uint8Array): void {
-    this.frames.push(frame);
-    this.frameBytes += frame.length;
-  }
-
-  /**
-   * What was revoked so far is a frame, in its place among the answers: behind the WELCOME of a session, and ahead of the REFUSED for a delivery that was begun meanwhile, because its handler is to hear that it was
-   * revoked, and whether it is to be ended by force.
-   */
-  #sealRevoked(): void {
-    const { calledOff, terminated } = this;
-    if (!calledOff.isEmpty) this.#frame(encodeFrame([SERVER_OPS.REVOKED, calledOff.pairs, false]));
-    if (!terminated.isEmpty) this.#frame(encodeFrame([SERVER_OPS.REVOKED, terminated.pairs, true]));
-    calledOff.clear();
-    terminated.clear();
-  }
-
-  /** What came of a message: the fields behind its id and status. */
-  result(id: number, status: number, fields: Uint8Array): void {
-    this.results ??= new FrameWriter(4_096);
-    const writer = this.results;
-    const before = writer.length;
-    writer.arrayHeader(status === RESULT_STATUS.DONE ? 5 : fields.length > 0 ? 3 : 2);
-    writer.uint(id);
-    writer.uint(status);
-    writer.raw(fields);
-    this.frameBytes += writer.length - before;
-    if (++this.resultCount === RESULTS_PER_FRAME || writer.length >= RESULT_BYTES) this.#sealResults();
-  }
-
-  /** The results so far are a frame. */
-  #sealResults(): void {
-    const writer = this.results;
-    if (writer === null || this.resultCount === 0) return;
-    const head = new FrameWriter(16);
-    head.arrayHeader(2);
-    head.uint(SERVER_OPS.RESULT);
-    head.arrayHeader(this.resultCount);
-    const entries = writer.copy();
-    const frame = new Uint8Array(head.length + entries.length);
-    frame.set(head.bytes.subarray(0, head.length));
-    frame.set(entries, head.length);
-    this.frames.push(frame);
-    this.frameBytes += head.length;
-    this.resultCount = 0;
-  }
-
-  /** Nothing more comes in: what is to become a frame does. */
-  end(): void {
-    this.#sealRevoked();
-    if (this.resultCount > 0) this.#sealResults();
-  }
-
-  confirm(firstSeq: number, count: number, firstId: number, durability: number): void {
-    const { confirms } = this;
-    const last = confirms.length - 4;
-    if (
-      last >= 0 &&
-      confirms[last]! + confirms[last + 1]! === firstSeq &&
-      (confirms[last + 2] === 0 ? 0 : confirms[last + 2]! + confirms[last + 1]!) === firstId &&
-      confirms[last + 3] === durability
-    ) {
-      confirms[last + 1]! += count;
-    } else {
-      confirms.push(firstSeq, count, firstId, durability);
-    }
-  }
-
-  deliver(lease: number, serial: number, bytes: number): void {
-    this.leases.push(lease);
-    this.serials.push(serial);
-    this.payloadBytes += bytes;
-  }
-
-  clear(): void {
-    this.resultCount = 0;
-    this.results?.reset();
-    this.frames.length = 0;
-    this.frameBytes = 0;
-    this.keptBytes = 0;
-    this.confirms.length = 0;
-    this.settleSeq = 0;
-    this.isSettledAwaited = false;
-    this.leases.length = 0;
-    this.serials.length = 0;
-    this.payloadBytes = 0;
-    this.hasReturned = false;
-    this.recalls.clear();
-    this.calledOff.clear();
-    this.terminated.clear();
-  }
-}
+import { type Bucket, giveBucket, takeBucket } from './bucket.js';
 
 export interface BucketSender {
   /** Sends what is in the bucket and clears it. */
   flush(bucket: Bucket): void;
+  /** Another connection has taken the session over. */
+  superseded(): void;
 }
 
 /**
  * One connection's buckets: `now` is flushed at the end of this turn, `gathering` when the batch that gathers is on disk, `committing` when the
- * batch under way is; then it is `safe` until the next batch is on its way to the disk.
+ * batch under way is; then it is `safe` until the next batch is on its way to the disk. Each is there while something is in it.
  */
 export class Outlet {
   readonly #sender: BucketSender;
-  now = new Bucket();
-  gathering = new Bucket();
-  committing = new Bucket();
-  safe = new Bucket();
-  /** `now` while the bucket that was `now` is sent: sending may cause more to send. */
-  #spare = new Bucket();
+  #now: Bucket | null = null;
+  #gathering: Bucket | null = null;
+  #committing: Bucket | null = null;
+  #safe: Bucket | null = null;
   /** In the broker's list for the bucket; kept here so that joining the list twice costs a comparison. */
   isListedNow = false;
   isListedGathering = false;
   isListedCommitting = false;
 
-  /** Called when another connection has taken the session over. */
-  readonly superseded: () => void;
-
-  constructor(sender: BucketSender, superseded: () => void) {
+  constructor(sender: BucketSender) {
     this.#sender = sender;
-    this.superseded = superseded;
+  }
+
+  /** Another connection has taken the session over. */
+  superseded(): void {
+    this.#sender.superseded();
+  }
+
+  get now(): Bucket {
+    this.#now ??= takeBucket();
+    return this.#now;
+  }
+
+  get gathering(): Bucket {
+    this.#gathering ??= takeBucket();
+    return this.#gathering;
+  }
+
+  get committing(): Bucket {
+    this.#committing ??= takeBucket();
+    return this.#committing;
+  }
+
+  /** Whether somebody waits for something that rests on the batch that gathers. */
+  get isAwaited(): boolean {
+    return this.#gathering?.isAwaited === true;
+  }
+
+  /** A delivery of a message that came back rests on the batch that gathers. */
+  get gathersReturned(): boolean {
+    return this.#gathering?.hasReturned === true;
+  }
+
+  /** The same of the batch under way. */
+  get commitsReturned(): boolean {
+    return this.#committing?.hasReturned === true;
   }
 
   /** Bytes of answers that are not given to the sender yet. */
   get answerBytes(): number {
-    return this.now.frameBytes + this.gathering.frameBytes + this.committing.frameBytes + this.safe.frameBytes;
+    return bytesOf(this.#now) + bytesOf(this.#gathering) + bytesOf(this.#committing) + bytesOf(this.#safe);
   }
 
-  flush(bucket: Bucket): void {
-    this.#sender.flush(bucket);
-  }
-
+  /** Sending may cause more to be sent now: that is for another bucket. */
   flushNow(): void {
-    const bucket = this.now;
-    this.now = this.#spare;
-    this.#spare = bucket;
+    const bucket = this.#now;
+    this.#now = null;
     this.isListedNow = false;
-    this.#sender.flush(bucket);
+    this.#flush(bucket);
+  }
+
+  flushSafe(): void {
+    const bucket = this.#safe;
+    this.#safe = null;
+    this.#flush(bucket);
   }
 
   /** The batch that gathered is being committed. */
   seal(): void {
-    const sealed = this.gathering;
-    this.gathering = this.committing;
-    this.committing = sealed;
+    this.#committing = this.#gathering;
+    this.#gathering = null;
     this.isListedGathering = false;
     this.isListedCommitting = true;
   }
 
   /** The batch is on disk. */
   committed(): void {
-    const safe = this.committing;
-    this.committing = this.safe;
-    this.safe = safe;
+    this.#safe = this.#committing;
+    this.#committing = null;
     this.isListedCommitting = false;
   }
+
+  #flush(bucket: Bucket | null): void {
+    if (bucket === null) return;
+    this.#sender.flush(bucket);
+    giveBucket(bucket);
+  }
+}
+
+function bytesOf(bucket: Bucket | null): number {
+  return bucket === null ? 0 : bucket.frameBytes;
 }

@@ -1,12 +1,10 @@
 // hot path
 /** A growing set of small whole numbers that finds the next member from any place on, word by word. */
-export class BitSet {
-  #words: Int32Array;
-  #size = 0;
+const NO_WORDS = new Int32Array(0);
 
-  constructor(capacity = 32) {
-    this.#words = new Int32Array(Math.max(1, Math.ceil(capacity / 32)));
-  }
+export class BitSet {
+  #words = NO_WORDS;
+  #size = 0;
 
   get size(): number {
     return this.#size;

@@ -6,20 +6,26 @@
  *     key ── floor(key / 64) ──► directory ──► block number ──► chunks[block >> shift][(block & mask) * 64 + key % 64] = value + 1
  *
  * Neighbouring keys cost no probing, an empty block is used again, and the worst case, one live key in every block, costs some 280 bytes
- * a key. Growing rehashes the directory only: 156,000 entries for ten million dense keys.
+ * a key. Growing rehashes the directory only: 156,000 entries for ten million dense keys. An empty table that never had a key has no memory of its own.
  */
 const BLOCK = 64;
 const GOLDEN = 0x9e3779b1;
 
+const DIRECTORY_MIN = 16;
+/** The directory of a table that never had a key: one place, empty, and nothing is ever put there. */
+const NO_KEYS = Float64Array.of(-1);
+const NO_BLOCKS = new Int32Array(1);
+const NO_COUNTS = new Uint8Array(0);
+
 export class SparseIndex {
-  #directoryKeys = new Float64Array(16).fill(-1);
-  #directoryBlocks = new Int32Array(16);
-  #directoryMask = 15;
+  #directoryKeys = NO_KEYS;
+  #directoryBlocks = NO_BLOCKS;
+  #directoryMask = 0;
   #blocksUsed = 0;
   /** Values of all blocks, + 1; 0 is "none". */
   readonly #chunks: Int32Array[] = [];
   /** Keys in each block. */
-  #counts = new Uint8Array(16);
+  #counts = NO_COUNTS;
   readonly #freeBlocks: number[] = [];
   #blockCount = 0;
   #size = 0;
@@ -125,7 +131,7 @@ export class SparseIndex {
   }
 
   #addBlock(blockKey: number): number {
-    if (this.#blocksUsed * 2 > this.#directoryMask) this.#growDirectory();
+    if ((this.#blocksUsed + 1) * 2 > this.#directoryMask) this.#growDirectory();
     const block = this.#freeBlocks.pop() ?? this.#newBlock();
     const at = this.#probe(blockKey);
     this.#directoryKeys[at] = blockKey;
@@ -141,7 +147,7 @@ export class SparseIndex {
     if (block >> this.#chunkShift >= this.#chunks.length)
       this.#chunks.push(new Int32Array((this.#chunkMask + 1) * BLOCK));
     if (block >= this.#counts.length) {
-      const grown = new Uint8Array(this.#counts.length * 2);
+      const grown = new Uint8Array(Math.max(DIRECTORY_MIN, this.#counts.length * 2));
       grown.set(this.#counts);
       this.#counts = grown;
     }
@@ -171,7 +177,7 @@ export class SparseIndex {
   #growDirectory(): void {
     const keys = this.#directoryKeys;
     const blocks = this.#directoryBlocks;
-    const size = (this.#directoryMask + 1) * 2;
+    const size = Math.max(DIRECTORY_MIN, (this.#directoryMask + 1) * 2);
     this.#directoryKeys = new Float64Array(size).fill(-1);
     this.#directoryBlocks = new Int32Array(size);
     this.#directoryMask = size - 1;

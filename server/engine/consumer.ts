@@ -59,7 +59,7 @@ export class Consumer {
   /** True while what it has just released is offered to others first. */
   isYielding = false;
   /** Marked attachments by index. */
-  readonly work = new BitSet(32);
+  readonly work = new BitSet();
   /** Where the next turn starts, for fair and weighted order. */
   #cursor = 0;
   #turnsLeft = 0;

@@ -16,9 +16,9 @@ export class Session {
   readonly consumers = new Map<number, Consumer>();
   /** Tag of each unsettled delivery -> lease. */
   readonly tags = new SparseIndex(2);
-  readonly #revoked = new Set<number>();
-  /** Tags whose messages were revoked, and whether their work is to be ended by force: REVOKED may have been lost with the connection. */
-  readonly calledOff = new Map<number, boolean>();
+  /** Both are null until there is something in them: of most of thousands of sessions there never is. */
+  #revoked: Set<number> | null = null;
+  #calledOff: Map<number, boolean> | null = null;
   /** The highest tag given out. */
   lastTag = 0;
   /** The last settlement frame processed; null when a restart has made it unknown. */
@@ -44,29 +44,34 @@ export class Session {
     return this.unsentBytes < this.#unsentBytesMax;
   }
 
+  /** Tags whose messages were revoked, and whether their work is to be ended by force: REVOKED may have been lost with the connection. */
+  get calledOff(): Iterable<[tag: number, byForce: boolean]> {
+    return this.#calledOff ?? [];
+  }
+
   revoke(tag: number): void {
-    if (this.#revoked.size >= REVOKED_MAX) {
-      for (const oldest of this.#revoked) {
-        this.#revoked.delete(oldest);
-        break;
-      }
-    }
+    this.#revoked ??= new Set();
     this.#revoked.add(tag);
+    if (this.#revoked.size > REVOKED_MAX) forgetOldest(this.#revoked);
   }
 
   /** The message of a tag that was taken back was revoked. */
   callOff(tag: number, terminate: boolean): void {
-    this.calledOff.set(tag, terminate);
-    if (this.calledOff.size <= CALLED_OFF_MAX) return;
-    for (const oldest of this.calledOff.keys()) {
-      this.calledOff.delete(oldest);
-      break;
-    }
+    this.#calledOff ??= new Map();
+    this.#calledOff.set(tag, terminate);
+    if (this.#calledOff.size > CALLED_OFF_MAX) forgetOldest(this.#calledOff);
   }
 
   /** True, once, for a tag that was taken back. */
   forgive(tag: number): boolean {
-    this.calledOff.delete(tag);
-    return this.#revoked.delete(tag);
+    this.#calledOff?.delete(tag);
+    return this.#revoked?.delete(tag) === true;
+  }
+}
+
+function forgetOldest(tags: Set<number> | Map<number, boolean>): void {
+  for (const oldest of tags.keys()) {
+    tags.delete(oldest);
+    return;
   }
 }

@@ -185,7 +185,7 @@ export class Sessions {
     this.#detached.delete(session);
     session.isAttached = true;
     session.lastTag = Math.max(session.lastTag, lastTag);
-    const held = [...session.calledOff.keys()];
+    const held = [...session.calledOff].map(([tag]) => tag);
     session.tags.forEach((tag) => {
       held.push(tag);
     });

@@ -6,6 +6,7 @@ import { LIMITS, SUBPROTOCOL } from '@lovage/protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { Session, type SessionContext } from '../session/session.js';
 import { isHostAllowed } from '../settings/index.js';
+import { Connection } from './connection.js';
 import { SocketWire } from './socket-wire.js';
 
 export interface GatewayOptions {
@@ -18,21 +19,19 @@ export interface GatewayOptions {
   readonly nowMs: () => number;
 }
 
-/** ms between two looks at the heartbeats: a quarter of the shortest one asked for, within these bounds. */
-const SWEEP_MS_MIN = 25;
-const SWEEP_MS_MAX = 1_000;
+/** ms between two looks at the connections that have unsent bytes or are being closed. */
+const BUSY_MS = 1_000;
 /** ms that clients have to answer the close frame when the broker stops. */
 const CLOSE_MS = 2_000;
 
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #webSockets: WebSocketServer;
-  readonly #sessions = new Map<Session, WebSocket>();
-  /** Those that may have unsent bytes: an idle connection costs no look. */
-  readonly #sending = new Set<SocketWire>();
+  readonly #connections = new Map<SocketWire, Connection>();
+  /** Those that may have unsent bytes, and those that are being closed: an idle connection is looked at once a heartbeat. */
+  readonly #busy = new Set<SocketWire>();
   #isOpen = false;
-  #sweepTimer: NodeJS.Timeout | null = null;
-  #sweepMs = SWEEP_MS_MAX;
+  #busyTimer: NodeJS.Timeout | null = null;
 
   constructor(options: GatewayOptions) {
     this.#options = options;
@@ -49,23 +48,22 @@ export class Gateway {
 
   /** Sockets that are connected, welcomed or not. */
   get connections(): number {
-    return this.#sessions.size;
+    return this.#connections.size;
   }
 
   /** Sessions that have been welcomed. */
   get sessions(): number {
     let open = 0;
-    for (const session of this.#sessions.keys()) if (session.isOpen) open++;
+    for (const { session } of this.#connections.values()) if (session.isOpen) open++;
     return open;
   }
 
   /** Bytes that wait in the sockets of all connections. */
   get unsentBytes(): number {
     let bytes = 0;
-    for (const wire of this.#sending) {
-      const { bufferedBytes } = wire;
-      if (bufferedBytes === 0) this.#sending.delete(wire);
-      bytes += bufferedBytes;
+    for (const wire of this.#busy) {
+      if (wire.isIdle) this.#busy.delete(wire);
+      bytes += wire.bufferedBytes;
     }
     return bytes;
   }
@@ -73,7 +71,7 @@ export class Gateway {
   /** From now on clients are let in. */
   open(): void {
     this.#isOpen = true;
-    this.#armSweep();
+    this.#busyTimer = setInterval(() => this.#lookAtBusy(), BUSY_MS);
   }
 
   /** Lets nobody in any more. */
@@ -84,13 +82,12 @@ export class Gateway {
   /** Tells every client that the broker stops, and waits until they are gone. */
   async close(): Promise<void> {
     this.refuse();
-    if (this.#sweepTimer !== null) clearInterval(this.#sweepTimer);
-    const gone = [...this.#sessions.values()].map(
-      (webSocket) => new Promise((resolve) => webSocket.once('close', resolve)),
-    );
-    for (const session of [...this.#sessions.keys()]) session.fail('SHUTTING_DOWN');
+    if (this.#busyTimer !== null) clearInterval(this.#busyTimer);
+    const connections = [...this.#connections.values()];
+    const gone = connections.map(({ webSocket }) => new Promise((resolve) => webSocket.once('close', resolve)));
+    for (const { session } of connections) session.fail('SHUTTING_DOWN');
     const patience = setTimeout(() => {
-      for (const webSocket of this.#sessions.values()) webSocket.terminate();
+      for (const wire of this.#connections.keys()) wire.terminate();
     }, CLOSE_MS);
     await Promise.all(gone);
     clearTimeout(patience);
@@ -117,33 +114,26 @@ export class Gateway {
 
   #connect(webSocket: WebSocket, socket: Socket): void {
     const { context, nowMs, connectionsMax } = this.#options;
-    const wire = new SocketWire(webSocket, socket, this.#sending);
+    const wire = new SocketWire(webSocket, socket, this.#busy);
     const session = new Session(context, wire, nowMs(), socket.remoteAddress);
     webSocket.on('error', () => webSocket.terminate());
-    if (this.#sessions.size >= connectionsMax) return session.fail('TOO_MANY_CONNECTIONS');
-    this.#sessions.set(session, webSocket);
-    webSocket.on('message', (data, isBinary) => {
-      if (isBinary) session.receive(data as Buffer, nowMs());
-      else session.receiveText();
-      if (session.heartbeatMs / 4 < this.#sweepMs && this.#sweepMs > SWEEP_MS_MIN)
-        this.#armSweep(session.heartbeatMs / 4);
-    });
+    if (this.#connections.size >= connectionsMax) return session.fail('TOO_MANY_CONNECTIONS');
+    const connection = new Connection(webSocket, session, nowMs);
+    this.#connections.set(wire, connection);
     webSocket.on('close', () => {
-      this.#sessions.delete(session);
-      this.#sending.delete(wire);
-      session.closed();
+      this.#connections.delete(wire);
+      this.#busy.delete(wire);
+      connection.closed();
     });
   }
 
-  #armSweep(ms: number = SWEEP_MS_MAX): void {
-    if (this.#sweepTimer !== null) clearInterval(this.#sweepTimer);
-    this.#sweepMs = Math.max(SWEEP_MS_MIN, ms);
-    this.#sweepTimer = setInterval(() => this.#sweep(), this.#sweepMs);
-  }
-
-  #sweep(): void {
-    const nowMs = this.#options.nowMs();
-    for (const session of this.#sessions.keys()) session.sweep(nowMs);
+  #lookAtBusy(): void {
+    for (const wire of this.#busy) {
+      const connection = this.#connections.get(wire);
+      // Of one connection too many nothing is kept.
+      if (connection === undefined) this.#busy.delete(wire);
+      else connection.look();
+    }
   }
 }
 

@@ -15,17 +15,23 @@ type SocketWithHandle = Socket & { readonly _handle?: { readonly writeQueueSize?
 export class SocketWire implements Wire {
   readonly #webSocket: WebSocket;
   readonly #socket: SocketWithHandle;
-  readonly #sending: Set<SocketWire>;
+  readonly #busy: Set<SocketWire>;
   #sentBytes = 0;
   #takenBytes = 0;
   #queuedBytes = 0;
   #largestFrameBytes = 0;
+  #isClosing = false;
 
-  /** It adds itself to `sending` with every frame; who looks there takes out those that have nothing left. */
-  constructor(webSocket: WebSocket, socket: Socket, sending: Set<SocketWire>) {
+  /** It adds itself to `busy` with every frame, and when it is closed; who looks there takes out those that are idle again. */
+  constructor(webSocket: WebSocket, socket: Socket, busy: Set<SocketWire>) {
     this.#webSocket = webSocket;
     this.#socket = socket;
-    this.#sending = sending;
+    this.#busy = busy;
+  }
+
+  /** Nothing waits to be sent, and it is not being closed. */
+  get isIdle(): boolean {
+    return !this.#isClosing && this.bufferedBytes === 0;
   }
 
   get bufferedBytes(): number {
@@ -50,7 +56,7 @@ export class SocketWire implements Wire {
     if (this.bufferedBytes === 0) this.#largestFrameBytes = 0;
     if (frame.length > this.#largestFrameBytes) this.#largestFrameBytes = frame.length;
     this.#sentBytes += frame.length;
-    this.#sending.add(this);
+    this.#busy.add(this);
     if (taken === undefined) this.#webSocket.send(frame, BINARY);
     else this.#webSocket.send(frame, BINARY, (error) => error ?? taken());
   }
@@ -64,6 +70,8 @@ export class SocketWire implements Wire {
   }
 
   close(code: number, reason: string): void {
+    this.#isClosing = true;
+    this.#busy.add(this);
     this.#webSocket.close(code, reason);
   }
 

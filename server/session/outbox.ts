@@ -2,7 +2,9 @@
 /** Turns buckets into frames for one connection, and watches how much of it the connection has not taken. */
 import { beginDeliver, encodeFrame, endDeliver, FrameWriter, SERVER_OPS } from '@lovage/protocol';
 import type { Broker } from '../broker/broker.js';
-import type { Bucket, BucketSender } from '../broker/outlet.js';
+import type { Bucket } from '../broker/bucket.js';
+import type { BucketSender } from '../broker/outlet.js';
+import { NumberList } from '../collections/number-list.js';
 import type { AuditTrail } from './audit.js';
 import { FramePool } from './frame-pool.js';
 
@@ -32,13 +34,18 @@ export interface Wire {
 
 const FRAME_HEAD_BYTES = 32;
 
+/** Of all connections: what they send is encoded by one after the other. */
 const pool = new FramePool();
+const small = new FrameWriter(256);
+const order = new NumberList();
 
 export interface OutboxEvents {
   /** The operating system has taken answers. */
   answered(): void;
   /** It has taken deliveries, or kept results, of so many bytes of payload. */
   drained(payloadBytes: number): void;
+  /** Another connection has taken the session over. */
+  superseded(): void;
 }
 
 export class Outbox implements BucketSender {
@@ -46,8 +53,6 @@ export class Outbox implements BucketSender {
   readonly #wire: Wire;
   readonly #audit: AuditTrail;
   readonly #events: OutboxEvents;
-  readonly #small = new FrameWriter(256);
-  readonly #order: number[] = [];
   /** Bytes that the frame of the last `#endOfFrame` may take. */
   #frameBytes = 0;
   #answerBytes = 0;
@@ -75,6 +80,10 @@ export class Outbox implements BucketSender {
     if (!bucket.recalls.isEmpty) wire.send(encodeFrame([SERVER_OPS.RECALL, bucket.recalls.pairs]));
     wire.uncork();
     bucket.clear();
+  }
+
+  superseded(): void {
+    this.#events.superseded();
   }
 
   /** Bytes of answers that the socket has not taken yet. */
@@ -105,69 +114,69 @@ export class Outbox implements BucketSender {
 
   #sendConfirms(confirms: readonly number[]): void {
     for (let i = 0; i < confirms.length; i += 4) {
-      const writer = this.#small;
-      writer.arrayHeader(5);
-      writer.uint(SERVER_OPS.CONFIRM);
-      for (let j = 0; j < 4; j++) writer.uint(confirms[i + j]!);
-      this.#wire.send(writer.copy());
+      small.arrayHeader(5);
+      small.uint(SERVER_OPS.CONFIRM);
+      for (let j = 0; j < 4; j++) small.uint(confirms[i + j]!);
+      this.#wire.send(small.copy());
     }
   }
 
   #sendSettled(settleSeq: number): void {
-    const writer = this.#small;
-    writer.arrayHeader(2);
-    writer.uint(SERVER_OPS.SETTLED);
-    writer.uint(settleSeq);
-    this.#wire.send(writer.copy());
+    small.arrayHeader(2);
+    small.uint(SERVER_OPS.SETTLED);
+    small.uint(settleSeq);
+    this.#wire.send(small.copy());
   }
 
   /** One DELIVER after the other, each to one consumer; what is no longer leased is left out. */
   #sendDeliveries({ leases, serials, payloadBytes }: Bucket): void {
     const drained = (): void => this.#events.drained(payloadBytes);
-    const order = this.#liveByConsumer(leases, serials);
-    if (order.length === 0) return drained();
-    for (let from = 0; from < order.length; ) {
-      const to = this.#endOfFrame(leases, order, from);
-      this.#sendFrame(leases, order, from, to, to === order.length ? drained : undefined);
+    this.#orderLive(leases, serials);
+    const { length } = order;
+    if (length === 0) return drained();
+    for (let from = 0; from < length; ) {
+      const to = this.#endOfFrame(leases, from, length);
+      this.#sendFrame(leases, from, to, to === length ? drained : undefined);
       from = to;
     }
   }
 
-  /** Indexes of the leases that still hold, those of one consumer together, in the order in which they were decided. */
-  #liveByConsumer(leases: readonly number[], serials: readonly number[]): readonly number[] {
+  /** Puts into `order` the indexes of the leases that still hold, those of one consumer together, in the order in which they were decided. */
+  #orderLive({ values: leases, length }: NumberList, { values: serials }: NumberList): void {
     const broker = this.#broker;
-    const order = this.#order;
-    order.length = 0;
+    order.clear();
     let consumers = 0;
     let lastConsumer = -1;
-    for (let i = 0; i < leases.length; i++) {
+    for (let i = 0; i < length; i++) {
       if (!broker.isLeased(leases[i]!, serials[i]!)) continue;
       order.push(i);
       const consumer = broker.consumerOf(leases[i]!);
       if (consumer !== lastConsumer) consumers++;
       lastConsumer = consumer;
     }
-    if (consumers > 1) order.sort((a, b) => broker.consumerOf(leases[a]!) - broker.consumerOf(leases[b]!) || a - b);
-    return order;
+    if (consumers < 2) return;
+    const live = order.values.subarray(0, order.length);
+    live.sort((a, b) => broker.consumerOf(leases[a]!) - broker.consumerOf(leases[b]!) || a - b);
   }
 
-  #endOfFrame(leases: readonly number[], order: readonly number[], from: number): number {
+  #endOfFrame({ values: leases }: NumberList, from: number, end: number): number {
     const broker = this.#broker;
-    const consumer = broker.consumerOf(leases[order[from]!]!);
+    const { values: indexes } = order;
+    const consumer = broker.consumerOf(leases[indexes[from]!]!);
     let bytes = 0;
     let to = from;
-    while (to < order.length && bytes < DELIVER_BYTES && broker.consumerOf(leases[order[to]!]!) === consumer) {
-      bytes += broker.deliveryBytes(leases[order[to]!]!);
+    while (to < end && bytes < DELIVER_BYTES && broker.consumerOf(leases[indexes[to]!]!) === consumer) {
+      bytes += broker.deliveryBytes(leases[indexes[to]!]!);
       to++;
     }
     this.#frameBytes = bytes + FRAME_HEAD_BYTES;
     return to;
   }
 
-  #sendFrame(leases: readonly number[], order: readonly number[], from: number, to: number, then?: () => void): void {
+  #sendFrame(leases: NumberList, from: number, to: number, then?: () => void): void {
     const pooled = pool.take(this.#frameBytes);
     const buffer = pooled ?? Buffer.allocUnsafeSlow(this.#frameBytes);
-    const frame = this.#encode(buffer, leases, order, from, to);
+    const frame = this.#encode(buffer, leases, from, to);
     if (pooled === null) return this.#wire.send(frame, then);
     this.#pooled++;
     this.#wire.send(frame, () => {
@@ -178,13 +187,14 @@ export class Outbox implements BucketSender {
     });
   }
 
-  #encode(buffer: Buffer, leases: readonly number[], order: readonly number[], from: number, to: number): Uint8Array {
+  #encode(buffer: Buffer, { values: leases }: NumberList, from: number, to: number): Uint8Array {
     const broker = this.#broker;
+    const { values: indexes } = order;
     const writer = new FrameWriter(buffer.length, (bytes) =>
       bytes > buffer.length ? Buffer.allocUnsafeSlow(bytes) : buffer,
     );
-    const countAt = beginDeliver(writer, broker.consumerOf(leases[order[from]!]!));
-    for (let i = from; i < to; i++) broker.writeDelivery(writer, leases[order[i]!]!);
+    const countAt = beginDeliver(writer, broker.consumerOf(leases[indexes[from]!]!));
+    for (let i = from; i < to; i++) broker.writeDelivery(writer, leases[indexes[i]!]!);
     endDeliver(writer, countAt, to - from);
     return writer.bytes.subarray(0, writer.length);
   }

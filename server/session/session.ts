@@ -30,7 +30,7 @@ import type { Authority, Member } from './authority.js';
 import { type ParsedHello, parseHello } from './fields.js';
 import { ANONYMOUS, type Identity } from './identity.js';
 import { handleFrame } from './ops.js';
-import { Outbox, type Wire } from './outbox.js';
+import { Outbox, type OutboxEvents, type Wire } from './outbox.js';
 
 /** ms that a client has to read what is on its way and to answer the close, before its socket is dropped. */
 const CLOSE_MS = 5_000;
@@ -56,7 +56,7 @@ export interface SessionContext {
   readonly onError: (error: unknown) => void;
 }
 
-export class Session implements Member, FlowWatcher {
+export class Session implements Member, FlowWatcher, OutboxEvents {
   readonly #context: SessionContext;
   readonly #wire: Wire;
   /** IP address of the other side, for the count of wrong tokens and the audit log. */
@@ -89,11 +89,8 @@ export class Session implements Member, FlowWatcher {
     this.address = address;
     this.#wire = wire;
     this.audit = new AuditTrail(context.onAudit);
-    this.#outbox = new Outbox(context.broker, wire, this.audit, {
-      answered: () => this.#goOn(),
-      drained: (bytes) => this.#drained(bytes),
-    });
-    this.#outlet = new Outlet(this.#outbox, () => this.superseded());
+    this.#outbox = new Outbox(context.broker, wire, this.audit, this);
+    this.#outlet = new Outlet(this.#outbox);
     this.#openedAtMs = nowMs;
     this.#heardAtMs = nowMs;
     this.#beatAtMs = nowMs;
@@ -213,24 +210,37 @@ export class Session implements Member, FlowWatcher {
     this.#forget(true);
   }
 
-  /** Called again and again, until the socket is gone: heartbeats, the time limit of HELLO, and clients that do not read. */
-  sweep(nowMs: number): void {
-    if (this.#state === 'closed') {
-      this.#closedAtMs ??= nowMs;
-      if (nowMs - this.#closedAtMs >= CLOSE_MS) this.#wire.terminate();
-    } else if (this.#state === 'opening') {
-      if (nowMs - this.#openedAtMs > LIMITS.helloTimeoutMs) this.fail('HELLO_TIMEOUT');
-    } else {
-      // Nobody is silent whom the broker does not listen to.
-      if (this.#pauses > 0) this.#heardAtMs = nowMs;
-      if (nowMs - this.#heardAtMs > this.#heartbeatMs * LIMITS.heartbeatMisses) this.fail('HEARTBEAT_LOST');
-      else if (this.#isStuck(nowMs)) this.fail('SLOW_CONSUMER');
-      else if (nowMs - this.#beatAtMs >= this.#heartbeatMs) this.#beat(nowMs);
+  /**
+   * Heartbeats, the time limit of HELLO, and clients that do not read. Called when it has asked for it, once a second while the connection has unsent bytes or
+   * is being closed, and whenever else; answers in how many ms it is due again at the latest, Infinity for a session that is closed.
+   */
+  sweep(nowMs: number): number {
+    if (this.#state === 'closed') return this.#sweepClosed(nowMs);
+    if (this.#state === 'opening') {
+      const leftMs = this.#openedAtMs + LIMITS.helloTimeoutMs - nowMs;
+      if (leftMs >= 0) return leftMs + 1;
+      this.fail('HELLO_TIMEOUT');
+      return Number.POSITIVE_INFINITY;
     }
+    return this.#sweepOpen(nowMs);
   }
 
-  get heartbeatMs(): number {
-    return this.#heartbeatMs;
+  #sweepClosed(nowMs: number): number {
+    this.#closedAtMs ??= nowMs;
+    if (nowMs - this.#closedAtMs >= CLOSE_MS) this.#wire.terminate();
+    return Number.POSITIVE_INFINITY;
+  }
+
+  #sweepOpen(nowMs: number): number {
+    // Nobody is silent whom the broker does not listen to.
+    if (this.#pauses > 0) this.#heardAtMs = nowMs;
+    const silenceMs = nowMs - this.#heardAtMs;
+    const silenceMsMax = this.#heartbeatMs * LIMITS.heartbeatMisses;
+    if (silenceMs > silenceMsMax) this.fail('HEARTBEAT_LOST');
+    else if (this.#isStuck(nowMs)) this.fail('SLOW_CONSUMER');
+    else if (nowMs - this.#beatAtMs >= this.#heartbeatMs) this.#beat(nowMs);
+    if (!this.isOpen) return Number.POSITIVE_INFINITY;
+    return Math.min(this.#beatAtMs + this.#heartbeatMs - nowMs, silenceMsMax - silenceMs + 1);
   }
 
   /** Who publishes although publishers are held back is not read from for a while, unless there are deliveries to answer for: those make room. */
@@ -258,7 +268,7 @@ export class Session implements Member, FlowWatcher {
   }
 
   /** Answers have left: goes on with what was held, until there are too many again. */
-  #goOn(): void {
+  answered(): void {
     if (!this.#isHolding) return;
     const held = this.#held;
     let next = 0;
@@ -371,7 +381,7 @@ export class Session implements Member, FlowWatcher {
     return nowMs - this.#movedAtMs > unsentMsMax;
   }
 
-  #drained(bytes: number): void {
+  drained(bytes: number): void {
     if (this.#state === 'open') this.#context.broker.submit({ type: 'drained', session: this.#number, bytes });
   }
 

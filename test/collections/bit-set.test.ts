@@ -20,7 +20,7 @@ describe('BitSet', () => {
   });
 
   test('grows to any member and finds bit 31, where numbers turn negative', () => {
-    const bits = new BitSet(1);
+    const bits = new BitSet();
     bits.add(31);
     bits.add(9_999);
     expect(bits.next(0)).toBe(31);
@@ -34,7 +34,7 @@ describe('BitSet', () => {
     const step = fc.record({ add: fc.boolean(), index, from: index });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
-        const bits = new BitSet(32);
+        const bits = new BitSet();
         const set = new Set<number>();
         for (const { add, index: at, from } of steps) {
           if (add) bits.add(at);

@@ -1,0 +1,27 @@
+import { describe, expect, test } from 'vitest';
+import { NumberList } from '../../server/collections/number-list.js';
+
+describe('number list', () => {
+  test('keeps what is pushed in order, whole numbers above 32 bits as well, and forgets it when cleared', () => {
+    const list = new NumberList();
+    const numbers = Array.from({ length: 1_000 }, (_, i) => (i % 2 === 0 ? i : 2 ** 53 - i));
+    for (let times = 0; times < 2; times++) {
+      for (const number of numbers) list.push(number);
+      expect(list.toArray()).toEqual(numbers);
+      list.clear();
+      expect([list.length, list.toArray()]).toEqual([0, []]);
+    }
+  });
+
+  test('keeps its memory for the next thousand, and not that of a million', () => {
+    const list = new NumberList();
+    for (let i = 0; i < 1_000; i++) list.push(i);
+    list.clear();
+    expect(list.values.length).toBeGreaterThanOrEqual(1_000);
+    for (let i = 0; i < 1_000_000; i++) list.push(i);
+    list.clear();
+    expect(list.values.length).toBeLessThan(1_000);
+    list.push(7);
+    expect(list.toArray()).toEqual([7]);
+  });
+});
