@@ -48,6 +48,11 @@ export class Outlet {
     return this.#committing;
   }
 
+  /** Nothing waits to be told. */
+  get isEmpty(): boolean {
+    return this.#now === null && this.#gathering === null && this.#committing === null && this.#safe === null;
+  }
+
   /** Whether somebody waits for something that rests on the batch that gathers. */
   get isAwaited(): boolean {
     return this.#gathering?.isAwaited === true;

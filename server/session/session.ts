@@ -366,10 +366,16 @@ export class Session implements Member, FlowWatcher, OutboxEvents {
     }
   }
 
-  /** The broker's view of this session's consumers, for the client to compare with its own. */
+  /**
+   * The broker's view of this session's consumers, for the client to compare with its own. While nothing else waits to be told it goes out at once: thousands of
+   * idle connections take no turn of the broker, and no batch goes to disk for them.
+   */
   #beat(nowMs: number): void {
+    const { broker } = this.#context;
     this.#beatAtMs = nowMs;
-    this.#context.broker.answer(this.#number, [SERVER_OPS.HEARTBEAT, this.#context.broker.unsettledOf(this.#number)]);
+    const fields = [SERVER_OPS.HEARTBEAT, broker.unsettledOf(this.#number)];
+    if (this.#outlet.isEmpty) this.#wire.send(encodeFrame(fields));
+    else broker.answer(this.#number, fields);
   }
 
   /** One frame may be larger than the bound, so the largest is not counted; a client that takes it slowly is not stuck while it takes any of it. */

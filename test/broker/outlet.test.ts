@@ -27,17 +27,20 @@ describe('outlet', () => {
   test('passes what gathers on: on its way, safe, sent', () => {
     const sender = new Sender();
     const outlet = new Outlet(sender);
+    expect(outlet.isEmpty).toBe(true);
     outlet.gathering.answer(frame(1));
     outlet.seal();
     outlet.gathering.answer(frame(2));
     outlet.committed();
+    expect(outlet.isEmpty).toBe(false);
     outlet.flushSafe();
     expect(sender.sent).toEqual(['9101']);
+    expect(outlet.isEmpty).toBe(false);
     outlet.seal();
     outlet.committed();
     outlet.flushSafe();
     expect(sender.sent).toEqual(['9101', '9102']);
-    expect([outlet.answerBytes, outlet.isAwaited]).toEqual([0, false]);
+    expect([outlet.isEmpty, outlet.answerBytes, outlet.isAwaited]).toEqual([true, 0, false]);
   });
 
   test('never has two names for one bucket', () => {

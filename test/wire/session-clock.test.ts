@@ -1,6 +1,7 @@
 /** What a session does because time passes: with a clock that the test moves, so that ten seconds take none. */
-import { CLIENT_OPS, encodeFrame, LIMITS, SERVER_OPS } from '@lovage/protocol';
+import { CLIENT_OPS, encodeFrame, LIMITS, readOp, SERVER_OPS } from '@lovage/protocol';
 import { describe, expect, test } from 'vitest';
+import type { Session } from '../../server/session/session.js';
 import { SessionHarness } from '../support/session-harness.js';
 
 const HEARTBEAT_MS = 20_000;
@@ -43,6 +44,41 @@ describe('session', () => {
     session.sweep(harness.clock.monotonicMs());
     expect(wire.errorCode).toBe('HEARTBEAT_LOST');
     expect(wire.closedWith?.code).toBe(4407);
+  });
+
+  test('asks to be looked at once a heartbeat, sooner for HELLO and before two heartbeats of silence are over', async () => {
+    const harness = await SessionHarness.start();
+    const look = (session: Session): number => session.sweep(harness.clock.monotonicMs());
+    const opening = harness.connect();
+    expect(look(opening.session)).toBe(LIMITS.helloTimeoutMs + 1);
+    harness.clock.advance(4_000);
+    expect(look(opening.session)).toBe(LIMITS.helloTimeoutMs - 4_000 + 1);
+    const { session, wire } = await harness.open({ heartbeatMs: HEARTBEAT_MS });
+    expect(look(session)).toBe(HEARTBEAT_MS);
+    harness.clock.advance(5_000);
+    expect(look(session)).toBe(HEARTBEAT_MS - 5_000);
+    harness.clock.advance(20_000);
+    expect(look(session)).toBe(HEARTBEAT_MS - 5_000 + 1);
+    harness.clock.advance(HEARTBEAT_MS - 5_000);
+    harness.send(session, [CLIENT_OPS.HEARTBEAT, []]);
+    expect(look(session)).toBe(5_000);
+    expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toHaveLength(1);
+    session.leave();
+    expect(look(session)).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test('sends the heartbeat of an idle connection at once, and behind what waits to be told of another', async () => {
+    const harness = await SessionHarness.start();
+    const { session, wire } = await harness.open({ heartbeatMs: HEARTBEAT_MS });
+    harness.clock.advance(HEARTBEAT_MS);
+    session.sweep(harness.clock.monotonicMs());
+    expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toEqual([[[]]]);
+    harness.clock.advance(HEARTBEAT_MS);
+    harness.send(session, [CLIENT_OPS.QUEUE_LIST, 1, null, 1]);
+    session.sweep(harness.clock.monotonicMs());
+    expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toHaveLength(1);
+    await harness.turn();
+    expect(wire.frames.map(readOp).slice(-2)).toEqual([SERVER_OPS.REPLY, SERVER_OPS.HEARTBEAT]);
   });
 
   test('takes any frame for a sign of life', async () => {
