@@ -87,8 +87,12 @@ export function handleBrokerFrame(targets: FrameTargets, op: number, frame: Uint
 
 function deliver(targets: FrameTargets, frame: Uint8Array): void {
   let consumer: ActiveConsumer | undefined;
+  let consumerOf = -1;
   readDeliver(reader.open(frame), (consumerId: number, delivery: WireDelivery) => {
-    consumer ??= targets.consumers.get(consumerId);
+    if (consumerId !== consumerOf) {
+      consumer = targets.consumers.get(consumerId);
+      consumerOf = consumerId;
+    }
     if (delivery.tag > targets.lastTag) targets.lastTag = delivery.tag;
     consumer?.deliver(delivery);
   });

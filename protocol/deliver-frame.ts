@@ -1,8 +1,8 @@
 // hot path
 /**
- * DELIVER, many deliveries to one consumer.
+ * DELIVER, many deliveries to one consumer or to several of a connection.
  *
- *     [69, consumerId, [delivery...]]
+ *     [69, consumerId, [delivery...], consumerId, [delivery...], ...]
  *     delivery = [tag, id, queueIndex, priority, attempt, redelivered, contentType|nil, headers|nil, body, dead letters|nil?, attempt log?]
  *
  * Tags rise within a session. `queueIndex` counts in the consumer's own list of queues. `attempt` is 1 for the first handler that starts.
@@ -18,15 +18,25 @@ const DELIVERY_FIELDS = 9;
 /** Bytes of a delivery's own fields at most: headers of arrays and numbers, without the payload. */
 export const DELIVERY_OVERHEAD_BYTES = 64;
 
-/** Starts a DELIVER whose number of deliveries is filled in by `endDeliver`; returns where. */
-export function beginDeliver(writer: FrameWriter, consumerId: number): number {
-  writer.arrayHeader(3);
+/** Bytes of a run's own fields at most: a consumer's number, and the header of its deliveries. */
+export const DELIVER_RUN_OVERHEAD_BYTES = 14;
+
+/** Runs in one DELIVER at most: a frame has no more than 64 fields. */
+export const DELIVER_RUNS_MAX = 31;
+
+/** Starts a DELIVER of so many runs: of a run of deliveries each, to one consumer, from `beginRun` to `endRun`. */
+export function beginDeliver(writer: FrameWriter, runs: number): void {
+  writer.arrayHeader(1 + 2 * runs);
   writer.uint(SERVER_OPS.DELIVER);
+}
+
+/** The number of deliveries is filled in by `endRun`; returns where. */
+export function beginRun(writer: FrameWriter, consumerId: number): number {
   writer.uint(consumerId);
   return writer.reserveArray32();
 }
 
-export function endDeliver(writer: FrameWriter, at: number, count: number): void {
+export function endRun(writer: FrameWriter, at: number, count: number): void {
   writer.patchArray32(at, count);
 }
 
@@ -65,17 +75,18 @@ export interface WireDelivery extends DeliveryFields {
 /** Reads a DELIVER and hands over each delivery in order. Throws BAD_FRAME. */
 export function readDeliver(reader: FrameReader, visit: (consumerId: number, delivery: WireDelivery) => void): void {
   const fields = reader.arrayHeader('DELIVER', 64);
-  if (fields < 3) throw reader.bad('DELIVER with 3 fields');
+  if (fields < 3 || fields % 2 === 0) throw reader.bad('DELIVER with pairs of consumer and deliveries');
   reader.uint('op');
-  const consumerId = reader.uint('consumerId');
-  const count = reader.arrayHeader('deliveries', 0xffff_ffff);
   let contentType: string | null = null;
-  for (let i = 0; i < count; i++) {
-    const delivery = readDelivery(reader, contentType);
-    contentType = delivery.contentType;
-    visit(consumerId, delivery);
+  for (let field = 1; field < fields; field += 2) {
+    const consumerId = reader.uint('consumerId');
+    const count = reader.arrayHeader('deliveries', 0xffff_ffff);
+    for (let i = 0; i < count; i++) {
+      const delivery = readDelivery(reader, contentType);
+      contentType = delivery.contentType;
+      visit(consumerId, delivery);
+    }
   }
-  for (let extra = 3; extra < fields; extra++) reader.skip('an unknown field');
   reader.end();
 }
 

@@ -1,8 +1,9 @@
 /** Frames: written and read, by the SDK and by the broker. */
 import {
   beginDeliver,
+  beginRun,
   CLIENT_OPS,
-  endDeliver,
+  endRun,
   FrameReader,
   FrameWriter,
   LIMITS,
@@ -67,13 +68,14 @@ function scanned(frame: Uint8Array): PublishBatch {
 /** A DELIVER of what a PUBLISH brought: the payloads go on as they came. */
 function deliver(writer: FrameWriter, batch: PublishBatch): Uint8Array {
   writer.reset();
-  const at = beginDeliver(writer, 1);
+  beginDeliver(writer, 1);
+  const at = beginRun(writer, 1);
   for (let i = 0; i < batch.count; i++) {
     const priority = batch.priority[i]!;
     writeDeliveryHead(writer, { tag: i + 1, id: i + 1, queueIndex: 0, priority, attempt: 1, redelivered: false });
     const start = batch.payloadOffset[i]!;
     writer.raw(batch.bytes.subarray(start, start + batch.payloadLength[i]!));
   }
-  endDeliver(writer, at, batch.count);
+  endRun(writer, at, batch.count);
   return writer.copy();
 }

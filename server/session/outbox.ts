@@ -1,6 +1,15 @@
 // hot path
 /** Turns buckets into frames for one connection, and watches how much of it the connection has not taken. */
-import { beginDeliver, encodeFrame, endDeliver, FrameWriter, SERVER_OPS } from '@lovage/protocol';
+import {
+  beginDeliver,
+  beginRun,
+  DELIVER_RUN_OVERHEAD_BYTES,
+  DELIVER_RUNS_MAX,
+  encodeFrame,
+  endRun,
+  FrameWriter,
+  SERVER_OPS,
+} from '@lovage/protocol';
 import type { Broker } from '../broker/broker.js';
 import type { Bucket } from '../broker/bucket.js';
 import type { BucketSender } from '../broker/outlet.js';
@@ -32,7 +41,7 @@ export interface Wire {
   resume(): void;
 }
 
-const FRAME_HEAD_BYTES = 32;
+const FRAME_HEAD_BYTES = 8;
 
 /** Of all connections: what they send is encoded by one after the other. */
 const pool = new FramePool();
@@ -53,8 +62,9 @@ export class Outbox implements BucketSender {
   readonly #wire: Wire;
   readonly #audit: AuditTrail;
   readonly #events: OutboxEvents;
-  /** Bytes that the frame of the last `#endOfFrame` may take. */
+  /** Bytes that the frame of the last `#endOfFrame` may take, and its runs of deliveries to one consumer. */
   #frameBytes = 0;
+  #frameRuns = 0;
   #answerBytes = 0;
   /** Buffers of the pool that the socket has not taken yet. */
   #pooled = 0;
@@ -128,7 +138,7 @@ export class Outbox implements BucketSender {
     this.#wire.send(small.copy());
   }
 
-  /** One DELIVER after the other, each to one consumer; what is no longer leased is left out. */
+  /** In the order in which they were decided; what is no longer leased is left out. */
   #sendDeliveries({ leases, serials, payloadBytes }: Bucket): void {
     const drained = (): void => this.#events.drained(payloadBytes);
     this.#orderLive(leases, serials);
@@ -141,41 +151,39 @@ export class Outbox implements BucketSender {
     }
   }
 
-  /** Puts into `order` the indexes of the leases that still hold, those of one consumer together, in the order in which they were decided. */
+  /** Puts into `order` the indexes of the leases that still hold. */
   #orderLive({ values: leases, length }: NumberList, { values: serials }: NumberList): void {
-    const broker = this.#broker;
     order.clear();
-    let consumers = 0;
-    let lastConsumer = -1;
-    for (let i = 0; i < length; i++) {
-      if (!broker.isLeased(leases[i]!, serials[i]!)) continue;
-      order.push(i);
-      const consumer = broker.consumerOf(leases[i]!);
-      if (consumer !== lastConsumer) consumers++;
-      lastConsumer = consumer;
-    }
-    if (consumers < 2) return;
-    const live = order.values.subarray(0, order.length);
-    live.sort((a, b) => broker.consumerOf(leases[a]!) - broker.consumerOf(leases[b]!) || a - b);
+    for (let i = 0; i < length; i++) if (this.#broker.isLeased(leases[i]!, serials[i]!)) order.push(i);
   }
 
+  /** Measures the frame that begins at `from`: how many bytes it may take, and in how many runs of one consumer. */
   #endOfFrame({ values: leases }: NumberList, from: number, end: number): number {
     const broker = this.#broker;
     const { values: indexes } = order;
-    const consumer = broker.consumerOf(leases[indexes[from]!]!);
-    let bytes = 0;
+    let lastConsumer = -1;
+    let runs = 0;
+    let bytes = FRAME_HEAD_BYTES;
     let to = from;
-    while (to < end && bytes < DELIVER_BYTES && broker.consumerOf(leases[indexes[to]!]!) === consumer) {
-      bytes += broker.deliveryBytes(leases[indexes[to]!]!);
-      to++;
+    for (; to < end && bytes < DELIVER_BYTES; to++) {
+      const lease = leases[indexes[to]!]!;
+      const consumer = broker.consumerOf(lease);
+      if (consumer !== lastConsumer) {
+        if (runs === DELIVER_RUNS_MAX) break;
+        runs++;
+        bytes += DELIVER_RUN_OVERHEAD_BYTES;
+      }
+      lastConsumer = consumer;
+      bytes += broker.deliveryBytes(lease);
     }
-    this.#frameBytes = bytes + FRAME_HEAD_BYTES;
+    this.#frameBytes = bytes;
+    this.#frameRuns = runs;
     return to;
   }
 
   #sendFrame(leases: NumberList, from: number, to: number, then?: () => void): void {
     const pooled = pool.take(this.#frameBytes);
-    const buffer = pooled ?? Buffer.allocUnsafeSlow(this.#frameBytes);
+    const buffer = pooled ?? Buffer.allocUnsafe(this.#frameBytes);
     const frame = this.#encode(buffer, leases, from, to);
     if (pooled === null) return this.#wire.send(frame, then);
     this.#pooled++;
@@ -193,9 +201,18 @@ export class Outbox implements BucketSender {
     const writer = new FrameWriter(buffer.length, (bytes) =>
       bytes > buffer.length ? Buffer.allocUnsafeSlow(bytes) : buffer,
     );
-    const countAt = beginDeliver(writer, broker.consumerOf(leases[indexes[from]!]!));
-    for (let i = from; i < to; i++) broker.writeDelivery(writer, leases[indexes[i]!]!);
-    endDeliver(writer, countAt, to - from);
+    beginDeliver(writer, this.#frameRuns);
+    for (let i = from; i < to; ) {
+      const consumer = broker.consumerOf(leases[indexes[i]!]!);
+      const countAt = beginRun(writer, consumer);
+      const first = i;
+      for (; i < to; i++) {
+        const lease = leases[indexes[i]!]!;
+        if (broker.consumerOf(lease) !== consumer) break;
+        broker.writeDelivery(writer, lease);
+      }
+      endRun(writer, countAt, i - first);
+    }
     return writer.bytes.subarray(0, writer.length);
   }
 }

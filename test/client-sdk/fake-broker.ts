@@ -4,13 +4,14 @@
  */
 import {
   beginDeliver,
+  beginRun,
   CLIENT_OPS,
   type ClientOp,
   type DeadLetter,
   decodeValue,
   encodeFrame,
   encodeValue,
-  endDeliver,
+  endRun,
   FrameWriter,
   LIMITS,
   type LovageError,
@@ -314,7 +315,8 @@ export function outcomeOf<T>(promise: Promise<T>): Outcome<T> {
 
 function deliverFrame(consumerId: number, messages: readonly Outgoing[]): Uint8Array {
   const writer = new FrameWriter(1_024);
-  const at = beginDeliver(writer, consumerId);
+  beginDeliver(writer, 1);
+  const at = beginRun(writer, consumerId);
   for (const message of messages) {
     const { tag, id = tag, queueIndex = 0, priority = 0, attempt = 1, redelivered = false } = message;
     const { contentType = null, headers = null, body = 'hi', history = [] } = message;
@@ -327,6 +329,6 @@ function deliverFrame(consumerId: number, messages: readonly Outgoing[]): Uint8A
     writer.bin(typeof body === 'string' ? Buffer.from(body) : body);
     if (hasHistory) writeDeadLetters(writer, history);
   }
-  endDeliver(writer, at, messages.length);
+  endRun(writer, at, messages.length);
   return writer.copy();
 }

@@ -1,12 +1,14 @@
 import {
   attemptLogBytes,
   beginDeliver,
+  beginRun,
   DEAD_LETTER_REASONS,
+  DELIVER_RUNS_MAX,
   DELIVERY_OVERHEAD_BYTES,
   type DeadLetter,
   deadLettersBytes,
   encodeValue,
-  endDeliver,
+  endRun,
   FrameReader,
   FrameWriter,
   PublishBatch,
@@ -27,8 +29,8 @@ import { deliveriesOf, LIMITS_OF_TESTS } from './golden.js';
 describe('readDeliver', () => {
   const delivery = '99 01 01 00 00 01 c2 c0 c0 c400';
 
-  test('passes over unknown fields at the end of the frame and of a delivery', () => {
-    const { deliveries } = deliveriesOf(unhex('95 45 07 91 9b 01 02 00 00 01 c2 c0 c0 c4026869 81a161c0 05 c0 a161'));
+  test('passes over unknown fields at the end of a delivery', () => {
+    const { deliveries } = deliveriesOf(unhex('93 45 07 91 9b 01 02 00 00 01 c2 c0 c0 c4026869 81a161c0 05'));
     expect(deliveries).toHaveLength(1);
     expect(hex(deliveries[0]!.body)).toBe('6869');
   });
@@ -36,6 +38,10 @@ describe('readDeliver', () => {
   test('refuses frames that are too short, cut, or go on after their end', () => {
     for (const text of [
       '92 45 07',
+      '91 45',
+      `94 45 07 91 ${delivery} 08`,
+      `95 45 07 91 ${delivery} 08 c0`,
+      `95 45 07 91 ${delivery} c0 90`,
       '93 45 07 91 98 01 01 00 00 01 c2 c0 c0',
       `93 45 07 92 ${delivery}`,
       `93 45 07 91 ${delivery} c0`,
@@ -71,15 +77,35 @@ describe('readDeliver', () => {
     expect(deliveries).toHaveLength(20_000);
   });
 
+  test('hands over the deliveries of one consumer after the other, in order', () => {
+    const other = '99 02 07 00 00 01 c2 c0 c0 c400';
+    const { consumerIds, deliveries } = deliveriesOf(
+      unhex(`97 45 07 91 ${delivery} 03 90 ccc8 92 ${other} ${delivery}`),
+    );
+    expect(consumerIds).toEqual([7, 200, 200]);
+    expect(deliveries.map(({ tag, id }) => [tag, id])).toEqual([
+      [1, 1],
+      [2, 7],
+      [1, 1],
+    ]);
+  });
+
+  test('takes as many runs as fit into a frame of 64 fields, and no more', () => {
+    const run = '07 90 ';
+    expect(deliveriesOf(unhex(`dc003f 45 ${run.repeat(DELIVER_RUNS_MAX)}`)).deliveries).toEqual([]);
+    expectCode('BAD_FRAME', () => deliveriesOf(unhex(`dc0041 45 ${run.repeat(DELIVER_RUNS_MAX + 1)}`)));
+  });
+
   test('keeps content types apart', () => {
     const types = ['a/b', 'a/b', null, 'a/c', 'a/bc', '', 'a/b'];
     const writer = new FrameWriter(16);
-    const at = beginDeliver(writer, 1);
+    beginDeliver(writer, 1);
+    const at = beginRun(writer, 1);
     for (const [i, type] of types.entries()) {
       writeDeliveryHead(writer, { tag: i + 1, id: i + 1, queueIndex: 0, priority: 0, attempt: 1, redelivered: false });
       writer.raw(concat(encodeValue(type), 'c0 c400'));
     }
-    endDeliver(writer, at, types.length);
+    endRun(writer, at, types.length);
     expect(deliveriesOf(writer.take()).deliveries.map(({ contentType }) => contentType)).toEqual(types);
   });
 });
@@ -214,13 +240,14 @@ test('what is published is delivered byte for byte', () => {
       }
       const batch = new PublishBatch().scan(new FrameReader().open(publish.finish(0)), LIMITS_OF_TESTS);
       const writer = new FrameWriter(1);
-      const at = beginDeliver(writer, 12);
+      beginDeliver(writer, 1);
+      const at = beginRun(writer, 12);
       for (const [i, [fields]] of messages.entries()) {
         writeDeliveryHead(writer, fields);
         const offset = batch.payloadOffset[i]!;
         writer.raw(batch.bytes.subarray(offset, offset + batch.payloadLength[i]!));
       }
-      endDeliver(writer, at, messages.length);
+      endRun(writer, at, messages.length);
       const read: WireDelivery[] = [];
       readDeliver(new FrameReader().open(writer.take()), (consumerId, delivery) => {
         expect(consumerId).toBe(12);

@@ -44,8 +44,8 @@ describe('golden vectors', () => {
 
   test('deliver-batch reads as deliveries with views of the payload', () => {
     const { hex: text } = VECTORS.find(({ name }) => name === 'deliver-batch')!;
-    const { consumerId, deliveries } = deliveriesOf(unhex(text));
-    expect(consumerId).toBe(2);
+    const { consumerIds, deliveries } = deliveriesOf(unhex(text));
+    expect(consumerIds).toEqual([2, 2]);
     expect(deliveries).toHaveLength(2);
     const [first, second] = deliveries;
     expect(first).toMatchObject({ tag: 40, id: 5e9, queueIndex: 1, priority: 255, attempt: 3, redelivered: true });

@@ -2,12 +2,13 @@
 import { readFileSync } from 'node:fs';
 import {
   beginDeliver,
+  beginRun,
   CLIENT_OPS,
   CompleteBatch,
   type DeadLetter,
   encodeFrame,
   encodeValue,
-  endDeliver,
+  endRun,
   type FailureCause,
   FrameReader,
   FrameWriter,
@@ -67,14 +68,14 @@ export function hotReaderOf(op: number): ((bytes: Uint8Array) => unknown) | null
   return null;
 }
 
-export function deliveriesOf(bytes: Uint8Array): { consumerId: number; deliveries: WireDelivery[] } {
+export function deliveriesOf(bytes: Uint8Array): { consumerIds: number[]; deliveries: WireDelivery[] } {
   const deliveries: WireDelivery[] = [];
-  let consumerId = -1;
+  const consumerIds: number[] = [];
   readDeliver(new FrameReader().open(bytes), (id, delivery) => {
-    consumerId = id;
+    consumerIds.push(id);
     deliveries.push(delivery);
   });
-  return { consumerId, deliveries };
+  return { consumerIds, deliveries };
 }
 
 function isSettle(op: unknown): boolean {
@@ -134,10 +135,15 @@ type Delivery = [
 ];
 type DeadLetterFields = [queue: string, reason: DeadLetter['reason'], timeMs: number, count: number];
 
-function encodeDeliver(frame: unknown[]): Uint8Array {
-  const [, consumerId, deliveries] = frame as [number, number, Delivery[]];
+function encodeDeliver([, ...runs]: unknown[]): Uint8Array {
   const writer = new FrameWriter(16);
-  const at = beginDeliver(writer, consumerId);
+  beginDeliver(writer, runs.length / 2);
+  for (let i = 0; i < runs.length; i += 2) encodeRun(writer, runs[i] as number, runs[i + 1] as Delivery[]);
+  return writer.take();
+}
+
+function encodeRun(writer: FrameWriter, consumerId: number, deliveries: readonly Delivery[]): void {
+  const at = beginRun(writer, consumerId);
   for (const [tag, id, queueIndex, priority, attempt, redelivered, contentType, headers, body, history] of deliveries) {
     writeDeliveryHead(writer, { tag, id, queueIndex, priority, attempt, redelivered }, history === undefined ? 0 : 1);
     writer.raw(encodeValue(contentType));
@@ -149,8 +155,7 @@ function encodeDeliver(frame: unknown[]): Uint8Array {
       history.map(([queue, reason, timeMs, count]) => ({ queue, reason, timeMs, count })),
     );
   }
-  endDeliver(writer, at, deliveries.length);
-  return writer.take();
+  endRun(writer, at, deliveries.length);
 }
 
 function encodeSettle(frame: unknown[]): Uint8Array {
