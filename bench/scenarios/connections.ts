@@ -43,7 +43,7 @@ export const connections: Scenario = {
     for (const consumers of pointsOf(COUNTS, options)) data.push(await compare(consumers, options));
     return {
       conditions: conditions(),
-      setUp: `Each idle consumer is a client with a connection of its own, prefetch ${IDLE_PREFETCH}, on a queue where nothing is published. Beside them one producer and one consumer run at full speed on another queue; then the same without them, on a new broker, in turns. Memory is the resident set of the broker process, ${short(SETTLE_MS / 1_000)} s after the last has connected and before the pair starts.`,
+      setUp: `Each idle consumer is a client with a connection of its own, prefetch ${IDLE_PREFETCH}, on a queue where nothing is published. Beside them one producer and one consumer run at full speed on another queue; then the same without them, on a new broker, in turns; which is first changes with every round. Memory is the resident set of the broker process, ${short(SETTLE_MS / 1_000)} s after the last has connected and before the pair starts.`,
       tables: [
         {
           title: `Median of ${options.rounds} rounds`,
@@ -84,8 +84,11 @@ async function compare(consumers: number, options: BenchOptions): Promise<Compar
   const alone: PairRun[] = [];
   for (let round = 1; round <= options.rounds; round++) {
     const label = `round ${round} of ${options.rounds}`;
-    beside.push(await pairBeside(consumers, `connections, ${whole(consumers)} idle, ${label}`, options));
-    alone.push(await pairBeside(0, `connections, none idle, ${label}`, options));
+    const sides = [
+      async () => beside.push(await pairBeside(consumers, `connections, ${whole(consumers)} idle, ${label}`, options)),
+      async () => alone.push(await pairBeside(0, `connections, none idle, ${label}`, options)),
+    ];
+    for (const side of round % 2 === 1 ? sides : sides.reverse()) await side();
   }
   return { consumers, beside, alone };
 }
