@@ -14,8 +14,11 @@ const COUNTS: Points = { always: [1_000], full: [10_000] };
 const CLIENTS_PER_PROCESS = 2_500;
 const IDLE_QUEUE = 'idle';
 const IDLE_PREFETCH = 100;
-/** ms between the last connection and the look at the memory. */
-const SETTLE_MS = 1_000;
+/**
+ * ms between the last connection and the look at the memory, a heartbeat: who has just connected is not idle yet. The broker and the clients' processes still collect
+ * what connecting has left.
+ */
+const SETTLE_MS = 20_000;
 /** ms within which the broker knows that the pair is gone. */
 const GONE_MS = 10_000;
 const KIB = 1_024;
@@ -43,7 +46,7 @@ export const connections: Scenario = {
     for (const consumers of pointsOf(COUNTS, options)) data.push(await compare(consumers, options));
     return {
       conditions: conditions(),
-      setUp: `Each idle consumer is a client with a connection of its own, prefetch ${IDLE_PREFETCH}, on a queue where nothing is published. Beside them one producer and one consumer run at full speed on another queue; then the same without them, on a new broker, in turns; which is first changes with every round. Memory is the resident set of the broker process, ${short(SETTLE_MS / 1_000)} s after the last has connected and before the pair starts.`,
+      setUp: `Each idle consumer is a client with a connection of its own, prefetch ${IDLE_PREFETCH}, on a queue where nothing is published. Beside them one producer and one consumer run at full speed on another queue; then the same without them, on a new broker, in turns; which is first changes with every round. Memory is the resident set of the broker process, ${short(SETTLE_MS / 1_000)} s after the last has connected, when each has had its first heartbeat, and before the pair starts.`,
       tables: [
         {
           title: `Median of ${options.rounds} rounds`,
@@ -110,7 +113,7 @@ async function pairOn(
     const idle = { connections, queue: IDLE_QUEUE, prefetch: IDLE_PREFETCH };
     idlers.push(await LoadProcess.start('idlers', server.target, idle));
   }
-  await waitShowing(`${label}: looking at the memory`, SETTLE_MS);
+  if (consumers > 0) await waitShowing(`${label}: until all are idle`, SETTLE_MS);
   const idleBytes = resident();
   const pair = await runThroughput(server, { seed, warmUpMs, windowMs }, label);
   await until(`${consumers} idle consumers still there`, GONE_MS, async () => {
