@@ -2,7 +2,7 @@
 /**
  * DELIVER, many deliveries to one consumer or to several of a connection.
  *
- *     [69, consumerId, [delivery...], consumerId, [delivery...], ...]
+ *     [69, consumerId, [delivery...], [consumerId, [delivery...], ...]?]     the last: the runs of deliveries behind the first one
  *     delivery = [tag, id, queueIndex, priority, attempt, redelivered, contentType|nil, headers|nil, body, dead letters|nil?, attempt log?]
  *
  * Tags rise within a session. `queueIndex` counts in the consumer's own list of queues. `attempt` is 1 for the first handler that starts.
@@ -21,13 +21,14 @@ export const DELIVERY_OVERHEAD_BYTES = 64;
 /** Bytes of a run's own fields at most: a consumer's number, and the header of its deliveries. */
 export const DELIVER_RUN_OVERHEAD_BYTES = 14;
 
-/** Runs in one DELIVER at most: a frame has no more than 64 fields. */
-export const DELIVER_RUNS_MAX = 31;
-
-/** Starts a DELIVER of so many runs: of a run of deliveries each, to one consumer, from `beginRun` to `endRun`. */
+/** Starts a DELIVER of so many runs: of deliveries to one consumer each, from `beginRun` to `endRun`. If there are several, `beginMore` follows the first. */
 export function beginDeliver(writer: FrameWriter, runs: number): void {
-  writer.arrayHeader(1 + 2 * runs);
+  writer.arrayHeader(runs === 1 ? 3 : 4);
   writer.uint(SERVER_OPS.DELIVER);
+}
+
+export function beginMore(writer: FrameWriter, runs: number): void {
+  writer.arrayHeader(2 * (runs - 1));
 }
 
 /** The number of deliveries is filled in by `endRun`; returns where. */
@@ -72,22 +73,37 @@ export interface WireDelivery extends DeliveryFields {
   readonly attemptLog: Uint8Array | null;
 }
 
+type Visit = (consumerId: number, delivery: WireDelivery) => void;
+
 /** Reads a DELIVER and hands over each delivery in order. Throws BAD_FRAME. */
-export function readDeliver(reader: FrameReader, visit: (consumerId: number, delivery: WireDelivery) => void): void {
+export function readDeliver(reader: FrameReader, visit: Visit): void {
   const fields = reader.arrayHeader('DELIVER', 64);
-  if (fields < 3 || fields % 2 === 0) throw reader.bad('DELIVER with pairs of consumer and deliveries');
+  if (fields < 3) throw reader.bad('DELIVER with 3 fields');
   reader.uint('op');
-  let contentType: string | null = null;
-  for (let field = 1; field < fields; field += 2) {
-    const consumerId = reader.uint('consumerId');
-    const count = reader.arrayHeader('deliveries', 0xffff_ffff);
-    for (let i = 0; i < count; i++) {
-      const delivery = readDelivery(reader, contentType);
-      contentType = delivery.contentType;
-      visit(consumerId, delivery);
-    }
-  }
+  const contentType = readRun(reader, null, visit);
+  if (fields > 3 && !reader.nil()) readMore(reader, contentType, visit);
+  for (let extra = 4; extra < fields; extra++) reader.skip('an unknown field');
   reader.end();
+}
+
+function readMore(reader: FrameReader, lastContentType: string | null, visit: Visit): void {
+  const length = reader.arrayHeader('more runs', 0xffff_ffff);
+  if (length % 2 !== 0) throw reader.bad('pairs of consumer and deliveries');
+  let contentType = lastContentType;
+  for (let i = 0; i < length; i += 2) contentType = readRun(reader, contentType, visit);
+}
+
+/** Answers the last content type: the next one is mostly the same. */
+function readRun(reader: FrameReader, lastContentType: string | null, visit: Visit): string | null {
+  const consumerId = reader.uint('consumerId');
+  const count = reader.arrayHeader('deliveries', 0xffff_ffff);
+  let contentType = lastContentType;
+  for (let i = 0; i < count; i++) {
+    const delivery = readDelivery(reader, contentType);
+    contentType = delivery.contentType;
+    visit(consumerId, delivery);
+  }
+  return contentType;
 }
 
 function readDelivery(reader: FrameReader, lastContentType: string | null): WireDelivery {

@@ -2,9 +2,9 @@
 /** Turns buckets into frames for one connection, and watches how much of it the connection has not taken. */
 import {
   beginDeliver,
+  beginMore,
   beginRun,
   DELIVER_RUN_OVERHEAD_BYTES,
-  DELIVER_RUNS_MAX,
   encodeFrame,
   endRun,
   FrameWriter,
@@ -41,6 +41,7 @@ export interface Wire {
   resume(): void;
 }
 
+/** Of the frame's array and op, and of the array of the runs behind the first. */
 const FRAME_HEAD_BYTES = 8;
 
 /** Of all connections: what they send is encoded by one after the other. */
@@ -169,7 +170,6 @@ export class Outbox implements BucketSender {
       const lease = leases[indexes[to]!]!;
       const consumer = broker.consumerOf(lease);
       if (consumer !== lastConsumer) {
-        if (runs === DELIVER_RUNS_MAX) break;
         runs++;
         bytes += DELIVER_RUN_OVERHEAD_BYTES;
       }
@@ -212,6 +212,7 @@ export class Outbox implements BucketSender {
         broker.writeDelivery(writer, lease);
       }
       endRun(writer, countAt, i - first);
+      if (first === from && i < to) beginMore(writer, this.#frameRuns);
     }
     return writer.bytes.subarray(0, writer.length);
   }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import {
   beginDeliver,
+  beginMore,
   beginRun,
   CLIENT_OPS,
   CompleteBatch,
@@ -135,10 +136,14 @@ type Delivery = [
 ];
 type DeadLetterFields = [queue: string, reason: DeadLetter['reason'], timeMs: number, count: number];
 
-function encodeDeliver([, ...runs]: unknown[]): Uint8Array {
+function encodeDeliver(frame: unknown[]): Uint8Array {
+  const [, consumerId, deliveries, more = []] = frame as [number, number, Delivery[], unknown[]?];
+  const runs = 1 + more.length / 2;
   const writer = new FrameWriter(16);
-  beginDeliver(writer, runs.length / 2);
-  for (let i = 0; i < runs.length; i += 2) encodeRun(writer, runs[i] as number, runs[i + 1] as Delivery[]);
+  beginDeliver(writer, runs);
+  encodeRun(writer, consumerId, deliveries);
+  if (runs > 1) beginMore(writer, runs);
+  for (let i = 0; i < more.length; i += 2) encodeRun(writer, more[i] as number, more[i + 1] as Delivery[]);
   return writer.take();
 }
 

@@ -1,5 +1,5 @@
 /** Who gets what: several queues at one consumer, several consumers at one queue, exclusive ones, paused queues, RECALL and RELEASE. */
-import { CLIENT_OPS, FrameReader, SERVER_OPS } from '@lovage/protocol';
+import { CLIENT_OPS, SERVER_OPS } from '@lovage/protocol';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { BrokerProcess } from '../support/broker-process.js';
 import { eventually } from '../support/deadline.js';
@@ -105,7 +105,7 @@ describe('a consumer of several queues', () => {
 });
 
 describe('several consumers of a connection', () => {
-  test('are delivered to together, up to 31 of them in a frame', async () => {
+  test('are delivered to together, in one frame', async () => {
     const names = Array.from({ length: 40 }, (_, i) => `n${i}`);
     const client = await filled(names, 0);
     for (const [i, name] of names.entries()) await client.consume(100 + i, queues(name), { prefetch: 100 });
@@ -118,16 +118,11 @@ describe('several consumers of a connection', () => {
       texts.map(({ consumerId, text }, i) => [consumerId, text, i + 1]),
     );
     const frames = client.frames.filter(({ op }) => op === SERVER_OPS.DELIVER);
-    expect(frames.map(({ bytes }) => fieldsOf(bytes))).toEqual([1 + 2 * 31, 1 + 2 * 9]);
+    expect(frames).toHaveLength(1);
     await client.ack(deliveries.map(({ tag }) => tag));
     expect((await client.inspect(`${prefix}-n39`)).totals).toMatchObject({ delivered: 2, acked: 2 });
   });
 });
-
-/** Elements of a frame's array. */
-function fieldsOf(bytes: Uint8Array): number {
-  return new FrameReader().open(bytes).arrayHeader('frame', 64);
-}
 
 describe('several consumers of a queue', () => {
   test('are served in turn, whether they share a connection or not', async () => {
