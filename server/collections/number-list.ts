@@ -19,10 +19,6 @@ export class NumberList {
     if (this.values.length > KEPT_MAX) this.values = new Float64Array(LENGTH_MIN);
   }
 
-  toArray(): number[] {
-    return [...this.values.subarray(0, this.length)];
-  }
-
   #grow(): void {
     const grown = new Float64Array(this.length * 2);
     grown.set(this.values);
