@@ -17,7 +17,11 @@ export class OutgoingFrame {
   firstSeq = 0;
   /** Messages that the broker has not answered. */
   unanswered = 0;
-  /** True if the broker has refused it for now: it wants to be sent again. */
+  /** Copies of it that are with the present connection and are not refused for now. */
+  #copies = 0;
+  /** The last message of a copy that was refused for now, -1 for none. */
+  #refusedIndex = -1;
+  /** True if the broker has refused it for now, and it was not sent again since. */
   isRefused = false;
   /** Callers that have not been told anything. */
   waiting = 0;
@@ -53,6 +57,29 @@ export class OutgoingFrame {
   reject(index: number, error: LovageError): void {
     const reject = this.#rejects[index] ?? null;
     if (this.#answer(index) !== null) reject?.(error);
+  }
+
+  /** The present connection has got it. */
+  sent(): void {
+    this.#copies++;
+    this.isRefused = false;
+  }
+
+  /** That connection is lost. */
+  lost(): void {
+    this.#copies = 0;
+    this.#refusedIndex = -1;
+    this.isRefused = false;
+  }
+
+  /**
+   * Message `index` of a copy is refused for now. Copies are answered one after the other, and the messages of each in their order: when there is another on its
+   * way, that one counts.
+   */
+  refuseForNow(index: number): void {
+    if (this.#refusedIndex < 0 || index <= this.#refusedIndex) this.#copies--;
+    this.#refusedIndex = index;
+    this.isRefused = this.#copies === 0;
   }
 
   /** Every caller still waiting is told. Answers may come all the same. */

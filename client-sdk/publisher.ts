@@ -6,8 +6,9 @@
  *                                                ^                     |
  *                                                +--- connection lost -+   (the same bytes again: the broker drops what it has)
  *
- * While the broker is short of memory or disk (FLOW) nothing is sent. What it refuses for that reason is sent again, in its old order and with its old
- * numbers, when it is over; what had been taken all the same is known to the broker by its number.
+ * While the broker is short of memory or disk (FLOW) nothing is sent. When it has refused a frame for that reason it takes nothing of what was sent behind
+ * it either: from that frame on everything is sent again, in its old order and with its old numbers, when it is over. Refusals of what was still on
+ * its way then come meanwhile, and are of copies that do not count any more.
  *
  * Whatever one turn brings goes into one frame, or several when it is much. Numbers are given when a frame is first sent, so a frame that never
  * was can be given up without a gap.
@@ -39,9 +40,6 @@ import type { Blocked } from './status-feed.js';
 /** A frame this large is sent at once, so that the broker works on it while the rest is gathered. */
 const FRAME_BYTES = 65_536;
 
-/** What the broker refuses only until FLOW says that it is over. */
-const FOR_NOW: ReadonlySet<ErrorCode> = new Set(['FLOW_BLOCKED', 'DISK_FULL']);
-
 type PublisherOptions = Pick<
   ClientOptions,
   'publishTimeoutMs' | 'whenBlocked' | 'publishBufferMessages' | 'publishBufferBytes' | 'autoDeclare'
@@ -64,6 +62,8 @@ export class Publisher {
   #bytes = 0;
   #limits: MessageLimits = { bodyBytesMax: 0, headerBytesMax: 0 };
   #blocked: Blocked | null = null;
+  /** Frames from this number on are sent again when the broker is not short any more. */
+  #resendSeq = Number.POSITIVE_INFINITY;
   #endError: LovageError | null = null;
   #idleWaiters: (() => void)[] = [];
 
@@ -109,11 +109,17 @@ export class Publisher {
 
   /** REJECT. */
   rejected(firstSeq: number, count: number, error: LovageError): void {
-    if (this.#blocked !== null && this.#options.whenBlocked === 'wait' && FOR_NOW.has(error.code))
-      this.#visit(firstSeq, count, (frame) => {
-        frame.isRefused = true;
+    if (this.#options.whenBlocked === 'wait' && this.#isForNow(error.code))
+      this.#visit(firstSeq, count, (frame, index) => {
+        frame.refuseForNow(index);
+        if (frame.isRefused) this.#resendSeq = Math.min(this.#resendSeq, frame.firstSeq);
       });
     else this.#answer(firstSeq, count, (frame, index) => frame.reject(index, error));
+  }
+
+  /** What the broker refuses only until FLOW says that it is over. */
+  #isForNow(code: ErrorCode): boolean {
+    return code === 'FLOW_BLOCKED' || (code === 'DISK_FULL' && this.#blocked !== null);
   }
 
   /** FLOW: the broker is short of something, or not any more. */
@@ -123,12 +129,9 @@ export class Publisher {
       if (this.#options.whenBlocked === 'fail') this.#giveUpUnsent(flowBlocked(blocked));
       return;
     }
-    this.#retain((frame) => !frame.isRefused || frame.waiting > 0);
-    for (let at = this.#sent - 1; at >= 0; at--) {
-      const frame = this.#frames.at(at)!;
-      if (frame.isRefused) this.#sent = at;
-      frame.isRefused = false;
-    }
+    this.#retain((frame) => frame.waiting > 0 || frame.firstSeq < this.#resendSeq);
+    while (this.#sent > 0 && this.#frames.at(this.#sent - 1)!.firstSeq >= this.#resendSeq) this.#sent--;
+    this.#resendSeq = Number.POSITIVE_INFINITY;
     this.flush();
   }
 
@@ -143,7 +146,8 @@ export class Publisher {
     this.#isWelcomed = false;
     this.#sent = 0;
     this.#blocked = null;
-    for (const frame of this.#frames.toArray()) frame.isRefused = false;
+    this.#resendSeq = Number.POSITIVE_INFINITY;
+    for (const frame of this.#frames.toArray()) frame.lost();
     this.#seal();
     this.#retain((frame) => frame.waiting > 0);
   }
@@ -262,6 +266,7 @@ export class Publisher {
     while (this.#isWelcomed && this.#blocked === null && this.#sent < this.#frames.length && this.#channel.hasRoom) {
       const frame = this.#frames.at(this.#sent++)!;
       if (frame.firstSeq === 0) this.#number(frame);
+      frame.sent();
       this.#channel.send(frame.bytes!);
     }
   }

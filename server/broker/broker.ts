@@ -193,7 +193,8 @@ export class Broker implements BatchOwner {
   #lookForRoom(bytes: number): void {
     const hasRoom = this.#journal.hasRoom(bytes);
     if (!hasRoom) this.flow.foundNoRoom(bytes);
-    this.engine.refusePublishes(this.flow.refusal() ?? (hasRoom ? null : 'DISK_FULL'));
+    const code = this.flow.refusal() ?? (hasRoom ? null : 'DISK_FULL');
+    this.engine.refusePublishes(code, this.flow.reason !== null);
   }
 
   /** An answer that the session has itself, told in its place among the engine's. */

@@ -197,9 +197,10 @@ export class Engine {
     this.#deliveries.markRedelivered();
   }
 
-  /** Why publishes are refused from now on, null to take them again. DISK_FULL is not for those that are kept in memory only. */
-  refusePublishes(code: 'DISK_FULL' | 'FLOW_BLOCKED' | null): void {
+  /** Why publishes are refused from now on, null to take them again, and whether FLOW will tell. DISK_FULL is not for those that are kept in memory only. */
+  refusePublishes(code: 'DISK_FULL' | 'FLOW_BLOCKED' | null, isForNow: boolean): void {
     this.#publishing.refusal = code;
+    this.#publishing.isRefusalForNow = isForNow;
   }
 
   /** What is to be archived; written by the broker, which has the archive. */

@@ -39,6 +39,8 @@ export class Publishing {
   #idsReservedBelow = 0;
   /** Why publishes are refused now, null if they are not; DISK_FULL is for those to the journal only. Set by the broker. */
   refusal: 'DISK_FULL' | 'FLOW_BLOCKED' | null = null;
+  /** Whether FLOW tells when that is over, so that what is refused comes again. */
+  isRefusalForNow = false;
 
   constructor(
     state: EngineState,
@@ -59,8 +61,9 @@ export class Publishing {
 
   publish({ session: number, batch, refused = null }: PublishCommand, out: EffectSink): void {
     const session = this.#state.session(number);
-    this.#refused = refused;
-    const code = this.#refusalOf(batch, session.namespace);
+    const overtakes = session.heldBack !== null && batch.problem === null && this.#overtakes(session, batch);
+    this.#refused = overtakes ? null : refused;
+    const code = overtakes ? 'FLOW_BLOCKED' : this.#refusalOf(batch, session.namespace);
     if (code !== null) return this.#refuse(session, batch, code, out);
     const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
     if (batch.exchanges.length > 0) return this.#publishRouted(session, batch, isMemory, out);
@@ -331,6 +334,17 @@ export class Publishing {
     return exceeded.code;
   }
 
+  /**
+   * What a client had sent before it heard that an earlier frame of it was refused for now is not taken before that one: all of it comes again, in its
+   * order. That begins with a number that was refused; or the client says that the first of them will not come again.
+   */
+  #overtakes(session: Session, { firstSeq, confirmedSeq }: PublishBatch): boolean {
+    const { from, to } = session.heldBack!;
+    if (firstSeq > to && confirmedSeq < from) return true;
+    session.heldBack = null;
+    return false;
+  }
+
   /** REJECT is final but for FLOW_BLOCKED, so what was taken before is confirmed again, whatever stands in the way of more messages now. */
   #refuse(session: Session, batch: PublishBatch, code: ErrorCode, out: EffectSink): void {
     const { problem } = batch;
@@ -343,15 +357,20 @@ export class Publishing {
     const { firstSeq, count } = batch;
     const isResent = problem === null && producer !== null && firstSeq <= producer.lastSeq;
     const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
+    const isForNow = problem === null && (session.heldBack !== null || (code === this.refusal && this.isRefusalForNow));
     let from = 0;
+    const reject = (to: number): void => {
+      if (isForNow) session.holdBack(firstSeq + from, firstSeq + to - 1);
+      out.reject(number, firstSeq + from, to - from, code, message, refused?.details);
+    };
     for (let i = 0; isResent && i < count; i++) {
       const taken = producer.idOf(firstSeq + i);
       if (taken === 0) continue;
-      if (i > from) out.reject(number, firstSeq + from, i - from, code, message, refused?.details);
+      if (i > from) reject(i);
       out.confirm(number, firstSeq + i, 1, taken, isMemory);
       from = i + 1;
     }
-    if (count > from) out.reject(number, firstSeq + from, count - from, code, message, refused?.details);
+    if (count > from) reject(count);
   }
 
   #resolveTargets(namespace: string, batch: PublishBatch, out: EffectSink): void {

@@ -27,6 +27,8 @@ export class Session {
   isAttached = true;
   /** True once a SessionRecord is in the journal. */
   isRecorded = false;
+  /** Numbers of the first and the last message that were refused for now, and have to come again before others are taken. Of this connection. */
+  heldBack: { from: number; to: number } | null = null;
   /** Bytes of deliveries and of kept results that were decided and are not yet with the operating system. */
   unsentBytes = 0;
   readonly #unsentBytesMax: number;
@@ -47,6 +49,12 @@ export class Session {
   /** Tags whose messages were revoked, and whether their work is to be ended by force: REVOKED may have been lost with the connection. */
   get calledOff(): Iterable<[tag: number, byForce: boolean]> {
     return this.#calledOff ?? [];
+  }
+
+  /** Messages were refused for now. */
+  holdBack(from: number, to: number): void {
+    if (this.heldBack === null) this.heldBack = { from, to };
+    else this.heldBack.to = to;
   }
 
   revoke(tag: number): void {

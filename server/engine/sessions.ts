@@ -184,6 +184,7 @@ export class Sessions {
     if (session.isAttached) this.detach(session, out);
     this.#detached.delete(session);
     session.isAttached = true;
+    session.heldBack = null;
     session.lastTag = Math.max(session.lastTag, lastTag);
     const held = [...session.calledOff].map(([tag]) => tag);
     session.tags.forEach((tag) => {

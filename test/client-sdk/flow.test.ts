@@ -1,4 +1,5 @@
 /** Publishing while the broker is short of memory or disk: FLOW. */
+import type { Receipt } from '@lovage/client';
 import { describe, expect, test } from 'vitest';
 import { connected, type FakeSocket, outcomeOf, useVirtualTime } from './fake-broker.js';
 
@@ -66,6 +67,77 @@ describe('a client that is told FLOW', () => {
     broker.socket.tell('CONFIRM', 2, 3, 11, 0);
     await broker.turn();
     expect(outcomes.map(({ value }) => value?.id)).toEqual([10, 11, 12, 13]);
+  });
+
+  /** Three publishes of a frame each, the second of which was refused. */
+  async function refusedOnce(publishTimeoutMs = 30_000) {
+    const { client, broker } = await connected({ publishTimeoutMs });
+    const outcomes: ReturnType<typeof outcomeOf<Receipt>>[] = [];
+    const publish = async (body: string) => {
+      outcomes.push(outcomeOf(client.publish('q', body)));
+      await broker.turn();
+    };
+    for (const body of ['a', 'b', 'c']) await publish(body);
+    broker.socket.tell('CONFIRM', 1, 1, 10, 0);
+    broker.socket.tell('FLOW', true, 'memory', 1_000);
+    broker.socket.tell('REJECT', 2, 1, 'FLOW_BLOCKED', '');
+    await broker.turn();
+    return { broker, publish, states: () => outcomes.map(({ state }) => state), outcomes };
+  }
+
+  test('sends what is behind a refused one again as well; when its first copy is refused later, the second one counts', async () => {
+    const { broker, publish, states, outcomes } = await refusedOnce();
+    broker.socket.tell('FLOW', false, null, 0);
+    await broker.turn();
+    expect(published(broker.socket).slice(3)).toEqual([
+      [2, ['b']],
+      [3, ['c']],
+    ]);
+    broker.socket.tell('REJECT', 3, 1, 'FLOW_BLOCKED', '');
+    await publish('d');
+    expect(states()).toEqual(['resolved', 'pending', 'pending', 'pending']);
+    expect(published(broker.socket).slice(5)).toEqual([[4, ['d']]]);
+    broker.socket.tell('CONFIRM', 2, 3, 11, 0);
+    await broker.turn();
+    expect(outcomes.map(({ value }) => value?.id)).toEqual([10, 11, 12, 13]);
+  });
+
+  test('held back again, sends again only what was refused every time that it was sent', async () => {
+    const { broker, outcomes } = await refusedOnce();
+    broker.socket.tell('FLOW', false, null, 0);
+    await broker.turn();
+    // Both copies of "c" are on their way. The first is refused behind the second FLOW, the second is taken.
+    broker.socket.tell('FLOW', true, 'memory', 1_000);
+    broker.socket.tell('REJECT', 3, 1, 'FLOW_BLOCKED', '');
+    broker.socket.tell('REJECT', 2, 1, 'QUEUE_FULL', '');
+    broker.socket.tell('FLOW', false, null, 0);
+    await broker.turn();
+    expect(published(broker.socket)).toHaveLength(5);
+    broker.socket.tell('CONFIRM', 3, 1, 12, 0);
+    await broker.turn();
+    expect(outcomes[1]!.error).toMatchObject({ code: 'QUEUE_FULL' });
+    expect(outcomes[2]!.value?.id).toBe(12);
+  });
+
+  test('sends nothing again that nobody waits for any more, neither what was refused nor what is behind it', async () => {
+    const { broker, publish, outcomes } = await refusedOnce(1_000);
+    await broker.pass(600);
+    await publish('d');
+    await broker.pass(600);
+    expect(outcomes.map(({ error }) => error?.code ?? null)).toEqual([
+      null,
+      'PUBLISH_TIMEOUT',
+      'PUBLISH_TIMEOUT',
+      null,
+    ]);
+    broker.socket.tell('FLOW', false, null, 0);
+    broker.socket.tell('REJECT', 3, 1, 'FLOW_BLOCKED', '');
+    await broker.turn();
+    expect(broker.socket.all('PUBLISH').at(-1)!.fields.slice(0, 2)).toEqual([4, 3]);
+    expect(published(broker.socket).slice(3)).toEqual([[4, ['d']]]);
+    broker.socket.tell('CONFIRM', 4, 1, 12, 0);
+    await broker.turn();
+    expect(outcomes[3]!.value?.id).toBe(12);
   });
 
   test('waits until the deadline, and then sends nothing of it any more', async () => {

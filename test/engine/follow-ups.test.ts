@@ -86,9 +86,9 @@ describe('what is published with a settlement', () => {
     const before = driver.log.records.length;
     expect(refused({ queue: 'next' }, { queue: 'nowhere' })).toEqual([[1, 1, 'QUEUE_NOT_FOUND']]);
     expect(refused({ queue: 'next' }, { queue: 'next' }, { queue: 'next' })).toEqual([[1, 1, 'QUEUE_FULL']]);
-    driver.engine.refusePublishes('FLOW_BLOCKED');
+    driver.engine.refusePublishes('FLOW_BLOCKED', true);
     expect(refused({ queue: 'next' })).toEqual([[1, 1, 'FLOW_BLOCKED']]);
-    driver.engine.refusePublishes(null);
+    driver.engine.refusePublishes(null, false);
     expect(driver.log.records.length).toBe(before);
     expect(driver.engine.queueInfo('default', 'next')).toMatchObject({ ready: 0 });
     expect(driver.engine.queueInfo('default', 'work')).toMatchObject({ started: 2 });

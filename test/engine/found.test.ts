@@ -13,12 +13,31 @@ describe('a publish that was taken before', () => {
     const session = driver.open({ producer: 'p' });
     driver.declare(session, 'q');
     driver.frame(session, { firstSeq: 2, messages: [{ queue: 'q' }] });
-    driver.engine.refusePublishes('DISK_FULL');
+    driver.engine.refusePublishes('DISK_FULL', false);
     expect(driver.frame(session, { firstSeq: 1, messages: [{ queue: 'q' }, { queue: 'q' }, { queue: 'q' }] })).toEqual([
       { type: 'reject', session, seq: 1, code: 'DISK_FULL' },
       { type: 'confirm', session, seq: 2, id: 1, isMemory: false },
       { type: 'reject', session, seq: 3, code: 'DISK_FULL' },
     ]);
+  });
+
+  test('is confirmed while the disk is full for now, and what is new behind it waits for what was refused', () => {
+    const driver = new EngineDriver();
+    const session = driver.open({ producer: 'p' });
+    driver.declare(session, 'q');
+    driver.frame(session, { firstSeq: 2, messages: [{ queue: 'q' }] });
+    driver.engine.refusePublishes('DISK_FULL', true);
+    const messages = [{ queue: 'q' }, { queue: 'q' }, { queue: 'q' }];
+    expect(of(driver.frame(session, { firstSeq: 1, messages }), 'reject')).toMatchObject([{ seq: 1 }, { seq: 3 }]);
+    driver.engine.refusePublishes(null, false);
+    const behind = { firstSeq: 4, messages: [{ queue: 'q' }] };
+    expect(driver.frame(session, behind)).toEqual([{ type: 'reject', session, seq: 4, code: 'FLOW_BLOCKED' }]);
+    expect(of(driver.frame(session, { firstSeq: 1, messages }), 'confirm')).toMatchObject([
+      { seq: 1, id: 2 },
+      { seq: 3, id: 4 },
+      { seq: 2, id: 1 },
+    ]);
+    expect(of(driver.frame(session, behind), 'confirm')).toMatchObject([{ seq: 4 }]);
   });
 
   test('is confirmed while the broker holds as many messages as it may', () => {

@@ -169,7 +169,7 @@ export type Intent =
     }
   | { readonly type: 'namespaces' | 'deleteNamespace'; readonly session: number; readonly inOther: boolean }
   | { readonly type: 'advance' | 'late'; readonly ms: number }
-  | { readonly type: 'full'; readonly isFull: boolean; readonly isBlocked?: boolean }
+  | { readonly type: 'full'; readonly isFull: boolean; readonly isBlocked?: boolean; readonly isForNow?: boolean }
   | {
       readonly type: 'exchange';
       readonly session: number;
@@ -405,6 +405,7 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       type: fc.constant('full' as const),
       isFull: fc.nat(2).map((n) => n === 0),
       isBlocked: fc.nat(3).map((n) => n === 0),
+      isForNow: fc.boolean(),
     }),
   ],
   [4, fc.record({ type: fc.constantFrom('roll', 'copy', 'reclaim') })],

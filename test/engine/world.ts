@@ -600,9 +600,10 @@ export class World {
     this.#nowMs += ms;
   }
 
-  full({ isFull, isBlocked = false }: IntentOf<'full'>): void {
+  full({ isFull, isBlocked = false, isForNow = false }: IntentOf<'full'>): void {
     this.model.refusal = isBlocked ? 'FLOW_BLOCKED' : isFull ? 'DISK_FULL' : null;
-    this.engine.refusePublishes(this.model.refusal);
+    this.model.isRefusalForNow = isBlocked || isForNow;
+    this.engine.refusePublishes(this.model.refusal, this.model.isRefusalForNow);
   }
 
   /** A new segment begins. */
@@ -649,7 +650,7 @@ export class World {
     this.engine = replayed(this.log, this.options);
     const bounds = new Map([...this.model.sessions.values()].map(({ number, lastTag }) => [number, lastTag]));
     this.engine.recovered(this.#nowMs);
-    this.engine.refusePublishes(this.model.refusal);
+    this.engine.refusePublishes(this.model.refusal, this.model.isRefusalForNow);
     this.model.crash(this.#nowMs, this.engine.state);
     this.model.follow(this.engine.state);
     for (const session of this.model.sessions.values()) {

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { BrokerProcess } from '../support/broker-process.js';
 import { atEnd } from '../support/cleanup.js';
 import { eventually } from '../support/deadline.js';
+import { publishFrame } from '../support/raw-client.js';
 import { SessionHarness } from '../support/session-harness.js';
 
 const FLOW = { memoryBytesMax: 10_000, diskFreeBytesMin: 0, diskFreeBytes: () => Number.POSITIVE_INFINITY };
@@ -82,6 +83,70 @@ describe('a session, while the broker is short of memory', () => {
     harness.publish(session, next, [{ queue: 'q', body: BODY }], 1);
     await harness.turn();
     expect(wire.fieldsOf(SERVER_OPS.CONFIRM).at(-1)?.slice(0, 2)).toEqual([next, 1]);
+  });
+});
+
+describe('what a session has sent before it heard that an earlier publish of it was refused for now', () => {
+  /** Number `refused` was refused, and there is room again. */
+  async function refusedOnce() {
+    const { harness, publisher, seq } = await shortOfMemory();
+    const { session, wire } = publisher;
+    harness.broker.flow.look();
+    const publish = (number: number, confirmedSeq = 0): void =>
+      session.receive(
+        publishFrame([{ queue: 'q', body: BODY }], { firstSeq: number, flags: 1, confirmedSeq }),
+        harness.clock.monotonicMs(),
+      );
+    let refused = seq;
+    while (wire.fieldsOf(SERVER_OPS.REJECT).length === 0) {
+      publish(++refused);
+      await harness.turn();
+      harness.broker.flow.look();
+    }
+    expect(wire.fieldsOf(SERVER_OPS.REJECT)).toEqual([[refused, 1, 'FLOW_BLOCKED', '']]);
+    const other = await harness.open();
+    harness.send(other.session, [CLIENT_OPS.QUEUE_PURGE, 1, 'q']);
+    await harness.turn();
+    harness.broker.flow.look();
+    expect(harness.broker.flow.reason).toBeNull();
+    const answers = async () => {
+      await harness.turn();
+      const of = (op: number) => wire.fieldsOf(op).map((fields) => fields.slice(0, 2));
+      return {
+        refused: of(SERVER_OPS.REJECT),
+        taken: of(SERVER_OPS.CONFIRM).filter(([first]) => Number(first) >= refused),
+      };
+    };
+    return { harness, publish, refused, answers, other };
+  }
+
+  test('does not overtake it: that comes again first', async () => {
+    const { publish, refused, answers } = await refusedOnce();
+    publish(refused + 1);
+    publish(refused + 2);
+    expect((await answers()).taken).toEqual([]);
+    publish(refused);
+    publish(refused + 1);
+    publish(refused + 2);
+    const { refused: rejects, taken } = await answers();
+    expect(rejects).toEqual([refused, refused + 1, refused + 2].map((number) => [number, 1]));
+    expect(taken).toEqual([[refused, 3]]);
+  });
+
+  test('may, when the client says that the other will not come again', async () => {
+    const { publish, refused, answers } = await refusedOnce();
+    publish(refused + 1, refused - 1);
+    expect((await answers()).taken).toEqual([]);
+    publish(refused + 2, refused);
+    publish(refused + 3);
+    expect((await answers()).taken).toEqual([[refused + 2, 2]]);
+  });
+
+  test('does not concern other sessions', async () => {
+    const { harness, other } = await refusedOnce();
+    harness.publish(other.session, 9_999, [{ queue: 'q', body: BODY }], 1);
+    await harness.turn();
+    expect(other.wire.fieldsOf(SERVER_OPS.CONFIRM).map(([first]) => first)).toEqual([9_999]);
   });
 });
 

@@ -79,6 +79,8 @@ export interface ModelSession {
   /** Which of two sessions that end in the same ms lost its connection first. */
   graceTurn: number;
   unsentBytes: number;
+  /** Numbers of what was refused for now: one of them has to come before anything behind them. */
+  heldBack: number[];
 }
 
 export interface ModelQueue {

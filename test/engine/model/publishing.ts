@@ -35,12 +35,20 @@ export class ModelPublishing {
     const producer = session.producer === null ? null : state.producer(session.namespace, session.producer);
     const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
     const isRefused = refused !== null && refused.targets === null && batch.problem === null;
-    const code = isRefused ? refused.code : this.#whyRefused(session.namespace, command, isMemory, tableSize);
+    const { heldBack } = session;
+    const isBehind = heldBack.length > 0 && batch.firstSeq > Math.max(...heldBack);
+    const isOvertaking = isBehind && batch.confirmedSeq < Math.min(...heldBack) && batch.problem === null;
+    if (!isOvertaking && batch.problem === null) session.heldBack = [];
+    const why = isRefused ? refused.code : this.#whyRefused(session.namespace, command, isMemory, tableSize);
+    const code = isOvertaking ? 'FLOW_BLOCKED' : why;
     if (code !== null) {
+      const isForNow = isOvertaking || (!isRefused && code === state.refusal && state.isRefusalForNow);
       for (let seq = batch.firstSeq; seq < batch.firstSeq + batch.count; seq++) {
         const before = batch.problem === null ? producer?.taken.get(seq) : undefined;
-        if (before === undefined) state.answer({ type: 'reject', session: number, seq, code });
-        else state.answer({ type: 'confirm', session: number, seq, id: before.id, isMemory });
+        if (before === undefined) {
+          state.answer({ type: 'reject', session: number, seq, code });
+          if (isForNow) session.heldBack.push(seq);
+        } else state.answer({ type: 'confirm', session: number, seq, id: before.id, isMemory });
       }
       return;
     }

@@ -23,6 +23,7 @@ export class ModelSessions {
     if (resumed !== undefined && resumed.namespace === namespace && resumed.producer === producer) {
       if (resumed.isAttached) this.detach(resumed);
       resumed.isAttached = true;
+      resumed.heldBack = [];
       resumed.lastTag = Math.max(resumed.lastTag, lastTag);
       const { number, settleSeq } = resumed;
       const ranges = (tags: readonly number[]): number[] => runs([...tags].sort((a, b) => a - b));
@@ -58,6 +59,7 @@ export class ModelSessions {
       graceEndMs: 0,
       graceTurn: 0,
       unsentBytes: 0,
+      heldBack: [],
     });
     state.answer({
       type: 'opened',

@@ -36,6 +36,7 @@ export class ModelState {
   nextId = 1;
   nextSession = 1;
   refusal: 'DISK_FULL' | 'FLOW_BLOCKED' | null = null;
+  isRefusalForNow = false;
   /** Whether the engine has a queue, after the command at hand: where several want the last free place the model takes its choice. */
   engineHas: (namespace: string, name: string) => boolean = () => true;
   /** Index that the engine has given to a queue: the copies of a message get their ids by it. */
