@@ -112,6 +112,8 @@ test('a child that blocks its event loop dies with its worker, and its task begi
     .send();
   await first.until(({ error }) => error.includes('pid'), 'the task');
   const child = Number(first.error.replace(/\D/g, ''));
+  // What has begun without the broker having heard of it is no attempt yet: the next one would be the first, too.
+  while ((await handle.state()).state !== 'started');
   first.child.kill('SIGKILL');
   while (isAlive(child)) await sleep(10);
   await startedWorker(broker, path, ['--pool', 'processes', '--concurrency', '1']);
