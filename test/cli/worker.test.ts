@@ -3,7 +3,6 @@ import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { connect } from '../../client-sdk/index.js';
@@ -13,7 +12,7 @@ import { appOf } from '../tasks/running.js';
 import { command } from './command.js';
 import { Running } from './running.js';
 
-const SDK = pathToFileURL(join(import.meta.dirname, '../../client-sdk/dist/tasks/index.js')).href;
+const SDK = import.meta.resolve('@lovage/client/tasks');
 
 /** A module file with this text behind the import of the SDK. */
 function moduleOf(text: string): string {

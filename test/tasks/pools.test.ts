@@ -19,7 +19,7 @@ import { tempDirectory } from '../support/temp-directory.js';
 import { appOf } from './running.js';
 
 const TASKS = new URL('./pool-tasks.js', import.meta.url);
-const SDK = new URL('../../client-sdk/dist/tasks/index.js', import.meta.url).href;
+const SDK = import.meta.resolve('@lovage/client/tasks');
 
 let broker: BrokerProcess;
 
