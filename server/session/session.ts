@@ -34,6 +34,8 @@ import { Outbox, type OutboxEvents, type Wire } from './outbox.js';
 
 /** ms that a client has to read what is on its way and to answer the close, before its socket is dropped. */
 const CLOSE_MS = 5_000;
+/** PUBLISHes of a connection that are heard between two looks while publishers are held back: a MiB of those of the SDK. */
+export const HELD_PUBLISHES_MAX = 16;
 
 /** What every connection has in common. */
 export interface SessionSettings {
@@ -75,6 +77,8 @@ export class Session implements Member, FlowWatcher, OutboxEvents {
   #heardAtMs: number;
   #beatAtMs: number;
   #movedAtMs: number;
+  /** PUBLISHes that came while publishers were held back, since it was not read from last. */
+  #heldPublishes = 0;
   /** Reasons not to read from the client. */
   #pauses = 0;
   /** Too many answers wait for the client to read them. */
@@ -243,13 +247,18 @@ export class Session implements Member, FlowWatcher, OutboxEvents {
     return Math.min(this.#beatAtMs + this.#heartbeatMs - nowMs, silenceMsMax - silenceMs + 1);
   }
 
-  /** Who publishes although publishers are held back is not read from for a while, unless there are deliveries to answer for: those make room. */
+  /**
+   * Who goes on publishing although publishers are held back is not read from for a while, unless there are deliveries to answer for: those make room. What was on its way
+   * when that was said is heard soon, or a consumer that is asked for behind it would wait for long.
+   */
   #slowDown(frame: Uint8Array): void {
     const { broker } = this.#context;
     if (broker.isCongested(this.#resume)) this.#pause();
     if (this.#hasManyAnswers) this.#hold();
     const { flow } = broker;
     if (flow.reason === null || readOp(frame) !== CLIENT_OPS.PUBLISH || broker.hasDeliveries(this.#number)) return;
+    if (++this.#heldPublishes < HELD_PUBLISHES_MAX) return;
+    this.#heldPublishes = 0;
     flow.pause(this.#resume);
     this.#pause();
   }

@@ -3,6 +3,7 @@
 import { connect, type LovageError } from '@lovage/client';
 import { CLIENT_OPS, LIMITS, SERVER_OPS } from '@lovage/protocol';
 import { describe, expect, test } from 'vitest';
+import { HELD_PUBLISHES_MAX } from '../../server/session/session.js';
 import { BrokerProcess } from '../support/broker-process.js';
 import { atEnd } from '../support/cleanup.js';
 import { eventually } from '../support/deadline.js';
@@ -44,11 +45,14 @@ describe('a session, while the broker is short of memory', () => {
     expect(publisher.wire.fieldsOf(SERVER_OPS.CONFIRM).at(-1)?.[0]).toBe(1_000);
   });
 
-  test('is not read from after a publish until the next look, and its silence is not counted', async () => {
+  test('is not read from after so many publishes until the next look, and its silence is not counted', async () => {
     const { harness, publisher, seq } = await shortOfMemory();
     harness.broker.flow.look();
-    expect(publisher.wire.isPaused).toBe(false);
-    harness.publish(publisher.session, seq + 1, [{ queue: 'q', body: BODY }], 1);
+    // The one after which publishers are held back counts.
+    for (let i = 1; i < HELD_PUBLISHES_MAX; i++) {
+      expect(publisher.wire.isPaused).toBe(false);
+      harness.publish(publisher.session, seq + i, [{ queue: 'q', body: BODY }], 1);
+    }
     expect(publisher.wire.isPaused).toBe(true);
     for (let beat = 0; beat < 5; beat++) {
       harness.clock.advance(LIMITS.heartbeatMs);
