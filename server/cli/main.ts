@@ -4,9 +4,8 @@ import { writeError } from './notes.js';
 import { createProgram } from './program.js';
 
 process.on('uncaughtException', fail);
-await run(process.argv.slice(2));
 
-async function run(words: readonly string[]): Promise<void> {
+export async function run(words: readonly string[]): Promise<void> {
   const program = createProgram();
   if (words.length === 0) {
     writeError(program.helpInformation());

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import type { App } from '../app/app.js';
 import { isLoopback, loadSettings, type Settings } from '../settings/index.js';
 import { EXIT } from './failure.js';
-import { createLog } from './log.js';
+import type { createLog } from './log.js';
 import { addSettings, JSON_OPTION } from './options.js';
 import { Output } from './output.js';
 import { onStopSignal, type StopSignal } from './signals.js';
@@ -19,11 +19,12 @@ export function addStart(program: Command): void {
 
 async function start(flags: Record<string, unknown>): Promise<void> {
   const settings = loadSettings('broker', { flags, variables: process.env });
+  // Loaded here, as the broker is, so that the other commands start without them.
+  const { createLog } = await import('./log.js');
   const { log, flush } = createLog(settings.logLevel);
   process.on('exit', flush);
   // Ahead of main's own, which ends the process.
   process.prependListener('uncaughtException', (err) => log.fatal({ err }, 'the broker failed and stops at once'));
-  // Loaded here, so that the other commands start without it.
   const { startApp } = await import('../app/app.js');
   const app = await startApp(settings, log);
   const { renewTls } = app;
