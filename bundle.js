@@ -25,7 +25,6 @@ await bundle('server', { main: 'cli/main.js' }, external, {
   format: 'cjs',
   entryFileNames: '[name].cjs',
   chunkFileNames: '[name].cjs',
-  dynamicImportInCjs: true,
 });
 await bundle('server', { 'writer-thread': 'archive/writer-thread.js' }, external, { cleanDir: false });
 await keepBytecode();

@@ -30,7 +30,7 @@ const requireOthers = createRequire(`${DIRECTORY}main.cjs`);
 const loaded = new Map();
 
 // It tells of its own failures.
-load('main.cjs').run(process.argv.slice(2));
+load('main.cjs').run(process.argv.slice(2), (specifier) => import(specifier));
 
 /** Writes down the bytecode of what has been loaded and run so far. */
 export function keepBytecode() {
@@ -46,7 +46,6 @@ function load(name) {
   const script = new vm.Script(source, {
     filename,
     cachedData: bytecodeOf(filename),
-    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
   const module = { exports: {} };
   loaded.set(name, { script, filename, module });

@@ -1,6 +1,7 @@
 /** How a command is a client of a broker: connected by its settings, closed when it is done, and telling when the connection comes and goes. */
 import type { Client } from '@lovage/client';
 import { loadSettings, readClientTls } from '../settings/index.js';
+import { importModule } from './imports.js';
 import { writeNote } from './notes.js';
 
 /** Connects by the settings among `flags`, runs, and closes. A failure of `run` wins over one of closing. */
@@ -8,8 +9,7 @@ export async function withClient<T>(flags: Record<string, unknown>, run: (client
   const settings = loadSettings('client', { flags, variables: process.env });
   const { url, token, namespace } = settings;
   const tls = readClientTls(settings) ?? undefined;
-  // Loaded when it is used: a broker that starts has no use for it.
-  const { connect } = await import('@lovage/client');
+  const { connect } = await importModule<typeof import('@lovage/client')>('@lovage/client');
   const client = await connect(url, { token, namespace, tls, name: 'lovage-cli' });
   void tellStates(client, url, flags.json === true);
   let result: T;

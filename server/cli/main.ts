@@ -1,11 +1,14 @@
 /** Runs the command line. Every way a command can fail ends here. */
 import { EXIT, failureOf, failureText } from './failure.js';
+import { type Import, importWith } from './imports.js';
 import { writeError } from './notes.js';
 import { createProgram } from './program.js';
 
 process.on('uncaughtException', fail);
 
-export async function run(words: readonly string[]): Promise<void> {
+/** `words` are those behind `lovage`; `importModule` is for modules from outside of the bundle. */
+export async function run(words: readonly string[], importModule: Import): Promise<void> {
+  importWith(importModule);
   const program = createProgram();
   if (words.length === 0) {
     writeError(program.helpInformation());

@@ -4,6 +4,7 @@ import { isName, LovageError } from '@lovage/protocol';
 import { type Command, InvalidArgumentError } from 'commander';
 import { loadSettings, readClientTls } from '../settings/index.js';
 import { UsageError } from './failure.js';
+import { importModule } from './imports.js';
 import { addSettings, JSON_OPTION, pairsOption } from './options.js';
 import { Output } from './output.js';
 
@@ -108,7 +109,7 @@ async function withApp(flags: Readonly<Record<string, unknown>>, run: (app: Task
   const settings = loadSettings('client', { flags, variables: process.env });
   const { url, token, namespace } = settings;
   const tls = readClientTls(settings) ?? undefined;
-  const { TaskApp } = await import('@lovage/client/tasks');
+  const { TaskApp } = await importModule<typeof import('@lovage/client/tasks')>('@lovage/client/tasks');
   const app = new TaskApp({ url, token, namespace, tls, name: 'lovage-cli' });
   try {
     await run(app);

@@ -6,6 +6,7 @@ import { isName, LovageError } from '@lovage/protocol';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { isGiven, loadSettings, readClientTls, type SettingKey } from '../settings/index.js';
 import { EXIT, UsageError } from './failure.js';
+import { importModule } from './imports.js';
 import { writeNote } from './notes.js';
 import { addSettings, integerOption, JSON_OPTION, parseAutoscale } from './options.js';
 import { Output } from './output.js';
@@ -152,7 +153,7 @@ function reload(worker: Worker, onError: (error: LovageError) => void): void {
 
 async function load(path: string): Promise<Readonly<Record<string, unknown>>> {
   try {
-    return (await import(pathToFileURL(resolve(path)).href)) as Record<string, unknown>;
+    return await importModule(pathToFileURL(resolve(path)).href);
   } catch (cause) {
     const text = cause instanceof Error ? `${cause.name}: ${cause.message}${placeOf(cause)}` : String(cause);
     throw new LovageError('MODULE_FAILED', `Cannot load the module "${path}": ${text}`, { cause });
