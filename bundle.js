@@ -1,6 +1,6 @@
 /**
- * Makes one file of each package's many, behind `tsc -b`: Node looks for modules one by one, and starts in half the time when there are few. It reads no
- * `.ts`, and tests and browsers' bundlers go on with the files of `tsc`. Outside of a bundle stay what has compiled parts, and our other packages: a class is
+ * Makes one file of each package's many, behind `tsc -b`, whose files it reads: Node looks for modules one by one, and starts sooner when there are few. Bundlers
+ * for browsers go on with the files of `tsc`. Outside of a bundle stay what has compiled parts, and our other packages: a class is
  * the same one for the command, for the SDK and for the tasks that `lovage worker` loads only if all of them take it from one file.
  */
 import { spawn } from 'node:child_process';
@@ -40,7 +40,7 @@ async function bundle(path, entries, external, output = {}) {
   });
 }
 
-/** Starts a broker and stops it again. */
+/** Starts a broker and stops it again. Settings of whoever builds are not for it. */
 async function keepBytecode() {
   const dataDir = mkdtempSync(join(tmpdir(), 'lovage-build-'));
   const words = [
@@ -53,7 +53,9 @@ async function keepBytecode() {
     '--log-level',
     'error',
   ];
-  const broker = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const variables = Object.entries(process.env).filter(([name]) => !name.startsWith('LOVAGE_'));
+  const env = Object.fromEntries(variables);
+  const broker = spawn(process.execPath, words, { env, stdio: ['ignore', 'pipe', 'inherit'] });
   broker.stdout.once('data', () => broker.kill('SIGTERM'));
   const code = await new Promise((resolve) => broker.on('close', resolve));
   rmSync(dataDir, { recursive: true });

@@ -112,7 +112,8 @@ export class Publisher {
     if (this.#options.whenBlocked === 'wait' && this.#isForNow(error.code))
       this.#visit(firstSeq, count, (frame, index) => {
         frame.refuseForNow(index);
-        if (frame.isRefused) this.#resendSeq = Math.min(this.#resendSeq, frame.firstSeq);
+        // While it is not held back, what is refused is on its way again, or about to be.
+        if (frame.isRefused && this.#blocked !== null) this.#resendSeq = Math.min(this.#resendSeq, frame.firstSeq);
       });
     else this.#answer(firstSeq, count, (frame, index) => frame.reject(index, error));
   }

@@ -63,7 +63,7 @@ export const ERRORS = {
   FLOW_BLOCKED: {
     by: 'broker',
     close: null,
-    text: 'the broker is short of memory or disk and takes no messages now; consuming goes on',
+    text: 'the broker is short of memory or disk and takes no messages now, nor any before one that it refused for that; consuming goes on',
   },
   MESSAGE_NOT_FOUND: { by: 'broker', close: null, text: 'there is no message of this id in the queue' },
   UNKNOWN_TAG: { by: 'broker', close: null, text: 'no delivery of this tag was sent on this session' },

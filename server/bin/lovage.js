@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * Runs the `lovage` command from `dist/bundle`, with the bytecode that `keep-bytecode.js` has kept of it: compiling takes a sixth of a start. V8 takes bytecode only of the same source,
- * version of V8 and flags (https://nodejs.org/docs/latest-v20.x/api/vm.html#scriptcreatecacheddata), and compiles what it does not take.
+ * Runs the `lovage` command from `dist/bundle`, with the bytecode that `keep-bytecode.js` has kept of it: compiling takes a sixth of a start. V8 takes bytecode only with the same version of V8,
+ * the same flags and a source of the same length (https://nodejs.org/docs/latest-v20.x/api/vm.html#scriptcreatecacheddata), and compiles what it does not take. So whoever changes the source makes
+ * the bytecode anew, as the build does.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -19,8 +20,6 @@ v8.setFlagsFromString('--semi-space-growth-factor=1');
 v8.setFlagsFromString('--heap-growing-percent=100');
 // A collection of 1 MiB is over before other threads have woken up to help with it, and then the loop waits for them.
 v8.setFlagsFromString('--no-parallel-scavenge');
-// libuv's four threads carry the journal's fdatasync and everything else (DNS, file reads); this must be set before the pool starts.
-process.env.UV_THREADPOOL_SIZE ??= '16';
 
 const DIRECTORY = fileURLToPath(new URL('../dist/bundle/', import.meta.url));
 const BYTECODE = '.bytecode';

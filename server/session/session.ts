@@ -34,7 +34,7 @@ import { Outbox, type OutboxEvents, type Wire } from './outbox.js';
 
 /** ms that a client has to read what is on its way and to answer the close, before its socket is dropped. */
 const CLOSE_MS = 5_000;
-/** PUBLISHes of a connection that are heard between two looks while publishers are held back: a MiB of those of the SDK. */
+/** PUBLISHes of a connection, while publishers are held back, after which it is not read from until the next look: a MiB of those of the SDK. */
 export const HELD_PUBLISHES_MAX = 16;
 
 /** What every connection has in common. */
