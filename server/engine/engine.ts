@@ -143,12 +143,13 @@ export class Engine {
     this.#sessions.expire(out);
     this.#queues.expire(out);
     this.#queues.sweep(out);
-    this.#recall.look(out);
     this.#dedupExpiry.look();
     this.#results.look(out);
     this.state.table.buckets.forget(this.state.nowMs);
     this.state.watches.sweep();
     this.state.watches.flush(out);
+    // Last, because results that are sent may leave no room to send deliveries to whoever seemed idle before.
+    this.#recall.look(out);
     if (this.state.nowMs >= this.#pruneAtMs) {
       this.state.producers.prune(this.state.nowMs);
       this.#pruneAtMs = this.state.nowMs + PRUNE_MS;

@@ -128,6 +128,8 @@ export class TestLog {
 export class Recorder implements EffectSink {
   readonly log: TestLog;
   effects: Effect[] = [];
+  /** Queues that were made since this was last cleared: namespace and name. */
+  readonly made = new Set<string>();
   segment = 0;
   readonly #engine: () => Engine;
 
@@ -146,6 +148,7 @@ export class Recorder implements EffectSink {
   record(record: Exclude<JournalRecord, PublishRecord | MoveRecord | CompleteRecord>): void {
     const { type, head, body } = encodeRecord(record);
     this.log.stage(type, head, body);
+    if (record.type === 'queue') this.made.add(`${record.namespace} ${record.name}`);
   }
 
   publish(record: PublishRecord): number {

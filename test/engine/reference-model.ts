@@ -51,10 +51,10 @@ export class ReferenceModel extends ModelState {
   /** Carries out a command and compares. `tableSize`: slots in use before it, which decides whether there is room. */
   apply(command: Command, nowMs: number, effects: readonly Effect[], tableSize: number): void {
     this.begin(nowMs, effects);
-    const { size } = this.messages;
+    const before = this.#slots();
     this.#time();
     // What ended by its time has made room.
-    const left = tableSize - size + this.messages.size;
+    const left = tableSize - before + this.#slots();
     (this.#handlers[command.type] as (command: Command, tableSize: number) => void)(command, left);
     this.#end(effects);
   }
@@ -143,6 +143,14 @@ export class ReferenceModel extends ModelState {
     const { delayedHead } = engine.queue(queue.namespace, queue.name)!;
     for (let slot = delayedHead; slot >= 0; slot = table.next[slot]!) slots.push(slot);
     for (const slot of slots.reverse()) this.messages.get(table.id[slot]!)!.delayTurn = this.nextTurn();
+  }
+
+  /** Messages that are there, and those of ack mode none whose bytes have not left. */
+  #slots(): number {
+    let count = this.messages.size;
+    for (const { leases } of this.sessions.values())
+      for (const { isUnsent } of leases.values()) count += Number(isUnsent);
+    return count;
   }
 
   /** What is due by now is done before anything else. */

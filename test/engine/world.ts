@@ -109,7 +109,7 @@ export class World {
   constructor(options: EngineOptions = WORLD_OPTIONS) {
     this.options = options;
     this.model = new ReferenceModel(options);
-    this.model.engineHas = (namespace, name) => this.engine.state.queue(namespace, name) !== null;
+    this.model.engineMade = (namespace, name) => this.#sink.made.has(`${namespace} ${name}`);
     this.model.indexOf = ({ namespace, name }) => this.engine.state.queue(namespace, name)!.index;
     this.model.isLookingUp = (session) => {
       const { sessions, watches } = this.engine.state;
@@ -134,6 +134,7 @@ export class World {
   apply(command: Command): void {
     const { size } = this.engine.state.table;
     this.model.wasLookingUp = this.#lookingUp();
+    this.#sink.made.clear();
     this.engine.apply(command, this.#nowMs, this.#sink);
     const effects = this.#sink.take();
     for (const effect of effects) if (effect.type === 'deliver') this.#unsent.push(effect);
@@ -145,6 +146,7 @@ export class World {
     for (let ticks = 0; ticks === 0 || this.engine.nextDeadline() <= this.#nowMs; ticks++) {
       assert.ok(ticks < TICKS_MAX, 'what is due gets done');
       this.model.wasLookingUp = this.#lookingUp();
+      this.#sink.made.clear();
       this.engine.tick(this.#nowMs, this.#sink);
       const effects = this.#sink.take();
       for (const effect of effects) if (effect.type === 'deliver') this.#unsent.push(effect);

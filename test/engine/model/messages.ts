@@ -170,7 +170,7 @@ export class ModelMessages {
     if (reason !== 'rejected' && (history.length >= 16 || history.some((entry) => entry.queue === name))) return null;
     const found = this.#state.queue(queue.namespace, name);
     if (found !== null) return found;
-    if (this.#state.engineHas(queue.namespace, name)) return this.createQueue(queue.namespace, name);
+    if (this.#state.engineMade(queue.namespace, name)) return this.createQueue(queue.namespace, name);
     this.#state.deniedIn = queue.namespace;
     return null;
   }

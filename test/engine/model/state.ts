@@ -37,8 +37,8 @@ export class ModelState {
   nextSession = 1;
   refusal: 'DISK_FULL' | 'FLOW_BLOCKED' | null = null;
   isRefusalForNow = false;
-  /** Whether the engine has a queue, after the command at hand: where several want the last free place the model takes its choice. */
-  engineHas: (namespace: string, name: string) => boolean = () => true;
+  /** Whether the engine has made a queue during the command at hand: where several want the last free place the model takes its choice. */
+  engineMade: (namespace: string, name: string) => boolean = () => true;
   /** Index that the engine has given to a queue: the copies of a message get their ids by it. */
   indexOf: (queue: ModelQueue) => number = () => 0;
   /** Whether the engine has still to look for ids that a session watches for. */
