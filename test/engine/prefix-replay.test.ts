@@ -5,6 +5,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { EngineOptions } from '../../server/engine/state.js';
+import { reportFound } from '../support/found-case.js';
 import { seedOf } from '../support/random.js';
 import { type Intent, intent } from './intents.js';
 import { PrefixChecker } from './prefix-checker.js';
@@ -54,7 +55,7 @@ for (const { name, options, isJournalOnly, runs } of VARIANTS) {
           laterStarts += checker.laterStarts;
         }),
         // Making a counterexample smaller replays everything again.
-        { numRuns, seed, endOnFailure: true },
+        { numRuns, seed, reporter: reportFound, endOnFailure: true },
       );
       expect(prefixes).toBeGreaterThan(numRuns * 100);
       expect(laterStarts).toBeGreaterThan(numRuns * 10);

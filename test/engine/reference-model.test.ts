@@ -5,6 +5,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { EngineOptions } from '../../server/engine/state.js';
+import { reportFound } from '../support/found-case.js';
 import { seedOf } from '../support/random.js';
 import { intent } from './intents.js';
 import { runsOf } from './runs.js';
@@ -30,7 +31,10 @@ for (const [name, options, runs] of VARIANTS) {
           new World({ ...WORLD_OPTIONS, ...options }).run(intents);
         }),
         // Making a counterexample of thousands of intents smaller may take for ever.
-        { numRuns, seed, interruptAfterTimeLimit: runsOf(120_000), markInterruptAsFailure: true },
+        {
+          ...{ numRuns, seed, reporter: reportFound },
+          ...{ interruptAfterTimeLimit: runsOf(120_000), markInterruptAsFailure: true },
+        },
       );
       expect(commands).toBeGreaterThan(numRuns * 100);
     },
