@@ -1,5 +1,5 @@
 /**
- * The engine against the reference model under random commands: thousands in a run, compared after every one of them. See `world.ts`.
+ * The engine against the reference model under random commands: thousands in a run, each answer compared, and the whole state after every fourth. See `world.ts`.
  * LOVAGE_TEST_SEED repeats a run, LOVAGE_TEST_RUNS multiplies them; the counterexample that is printed is a list of intents for `found.test.ts`.
  */
 import fc from 'fast-check';
@@ -12,10 +12,10 @@ import { runsOf } from './runs.js';
 import { WORLD_OPTIONS, World } from './world.js';
 
 const VARIANTS: readonly (readonly [string, Partial<EngineOptions>, number])[] = [
-  ['with room', {}, 40],
-  ['with few messages and slow connections', { messagesMax: 14, unsentBytesMax: 70 }, 20],
-  ['with few bytes at a consumer', { consumerBytesMax: 40 }, 20],
-  ['with a grace that outlives most things', { graceMs: 5_000 }, 20],
+  ['with room', {}, 60],
+  ['with few messages and slow connections', { messagesMax: 14, unsentBytesMax: 70 }, 30],
+  ['with few bytes at a consumer', { consumerBytesMax: 40 }, 30],
+  ['with a grace that outlives most things', { graceMs: 5_000 }, 30],
 ];
 
 for (const [name, options, runs] of VARIANTS) {
