@@ -21,7 +21,7 @@ import {
   writeDeadLetters,
   writeDeliveryHead,
 } from '@lovage/protocol';
-import { afterEach, expect, vi } from 'vitest';
+import { afterAll, afterEach, expect, vi } from 'vitest';
 import { Client } from '../../client-sdk/client.js';
 import type { ConnectOptions } from '../../client-sdk/options.js';
 import type { Platform, Transport, TransportEvents } from '../../client-sdk/transport.js';
@@ -268,6 +268,9 @@ export function useVirtualTime(): void {
     clients = [];
     vi.clearAllTimers();
     vi.restoreAllMocks();
+  });
+  afterAll(() => {
+    vi.useRealTimers();
   });
 }
 

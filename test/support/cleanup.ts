@@ -10,6 +10,9 @@ export function atEnd(action: Action): void {
   actions.push(action);
 }
 
-afterAll(async () => {
-  for (const action of actions.splice(0).reverse()) await action();
-});
+/** Called for each file: several may run in one process. */
+export function cleanUpAfterFile(): void {
+  afterAll(async () => {
+    for (const action of actions.splice(0).reverse()) await action();
+  });
+}
