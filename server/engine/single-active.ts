@@ -49,6 +49,8 @@ export class SingleActive {
     }
     this.#vacant.delete(queue);
     for (const attachment of queue.attachments) {
+      // Whoever was served alone may stand there, idle.
+      queue.rotation.remove(attachment);
       attachment.consumer.mark(attachment);
       marked(attachment.consumer);
     }

@@ -104,6 +104,25 @@ describe('after a restart from a checkpoint', () => {
   });
 });
 
+describe('a queue that stops having a single active consumer', () => {
+  test('serves who stood by, and who was served alone and was idle', () => {
+    const driver = new EngineDriver();
+    const session = driver.open();
+    driver.declare(session, 'q');
+    driver.consume(session, ['q'], {}, 1);
+    driver.publish(session, { queue: 'q' });
+    driver.consume(session, ['q'], {}, 2);
+    driver.publish(session, { queue: 'q' });
+    driver.answer('ack', session, [1, 1]);
+    // The second consumer has something of the queue, so it is the one to go on, though it came later.
+    driver.merge(session, 'q', { singleActiveConsumer: true });
+    driver.answer('ack', session, [2, 1]);
+    driver.merge(session, 'q', { singleActiveConsumer: false });
+    const delivered = of(driver.publish(session, { queue: 'q' }, { queue: 'q' }), 'deliver');
+    expect(delivered.map(({ consumerId }) => consumerId).sort()).toEqual([1, 2]);
+  });
+});
+
 describe('a settlement', () => {
   test('NACK of an unsent delivery in ack mode none, whose queue is deleted, does nothing', () => {
     const driver = new EngineDriver();

@@ -1,5 +1,6 @@
 /** The engine's books, added up again from its columns: every counter, list, heap, timer and reference must agree. */
 import assert from 'node:assert/strict';
+import type { Attachment } from '../../server/engine/consumer.js';
 import type { Engine } from '../../server/engine/engine.js';
 import { Exchange } from '../../server/engine/exchange.js';
 import { FLAG, STATE } from '../../server/engine/message-table.js';
@@ -73,6 +74,23 @@ export function recount(engine: Engine): void {
   recountDedupKeys(engine);
   recountLeases(engine);
   recountBindings(engine);
+  for (const queue of state.queuesByName.values()) recountAttachments(queue);
+}
+
+/** Each attachment is in the rotation, or marked, or stands by: who is nowhere is never served again. */
+function recountAttachments(queue: Queue): void {
+  const idle = new Set<Attachment>();
+  queue.rotation.forEach((attachment) => {
+    assert.ok(!idle.has(attachment) && queue.attachments.has(attachment), `who is idle at "${queue.name}", once`);
+    idle.add(attachment);
+  });
+  for (const attachment of queue.attachments) {
+    const { isMarked, consumer, index } = attachment;
+    assert.equal(consumer.work.has(index), isMarked, 'what a consumer asks next is marked');
+    const standsBy = queue.isSingle && queue.active !== attachment;
+    const places = Number(isMarked) + Number(idle.has(attachment));
+    assert.equal(places, standsBy ? 0 : 1, `places of a consumer at "${queue.name}"`);
+  }
 }
 
 function recountDedupKeys({ state }: Engine): void {
