@@ -216,7 +216,8 @@ export class Connection implements Channel {
     this.#giveUpMs = Number.POSITIVE_INFINITY;
     this.#welcomedMs = this.#heardMs;
     this.#heartbeatMs = welcome.heartbeatMs;
-    this.#beatMs = this.#heardMs + welcome.heartbeatMs;
+    // Clients that have come at once, after a restart of the broker, are not to go on at once.
+    this.#beatMs = this.#heardMs + welcome.heartbeatMs * (1 - Math.random() / 2);
     this.#context.wakeAt(this.#beatMs);
     this.#events.welcomed(welcome);
     if (this.#isWelcomed) this.status.enter('connected', null);
@@ -276,14 +277,15 @@ export class Connection implements Channel {
     transport?.terminate();
   }
 
-  /** HEARTBEAT each interval; two intervals without a frame from the broker end the connection. */
+  /** HEARTBEAT each interval, the first half of one early at most; two intervals without a frame from the broker end the connection. */
   #beat(nowMs: number): void {
     if (nowMs < this.#beatMs) return;
-    if (nowMs - this.#heardMs >= this.#heartbeatMs * LIMITS.heartbeatMisses) {
+    const silenceMsMax = this.#heartbeatMs * LIMITS.heartbeatMisses;
+    if (nowMs - this.#heardMs >= silenceMsMax) {
       const message = `The connection to ${this.#url} was given up: nothing was heard for ${Math.round(nowMs - this.#heardMs)} ms`;
       return this.#lost(new LovageError('HEARTBEAT_LOST', message));
     }
-    this.#beatMs = nowMs + this.#heartbeatMs;
+    this.#beatMs = Math.min(nowMs + this.#heartbeatMs, this.#heardMs + silenceMsMax);
     this.send(encodeFrame([CLIENT_OPS.HEARTBEAT, this.#events.heartbeat()]));
   }
 }

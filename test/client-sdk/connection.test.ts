@@ -138,6 +138,20 @@ describe('heartbeats', () => {
     expect(client.status.current.state).toBe('connected');
   });
 
+  test('begin after half an interval to a whole one, so that clients that have come at once do not go on at once', async () => {
+    for (const chance of [0, 0.5, 0.999]) {
+      vi.spyOn(Math, 'random').mockReturnValue(chance);
+      const { broker } = await connected({}, (prepared) => {
+        prepared.welcome = { heartbeatMs: 10_000 };
+      });
+      const firstMs = 10_000 - 5_000 * chance;
+      await broker.pass(firstMs - 100);
+      expect(broker.socket.all('HEARTBEAT')).toEqual([]);
+      await broker.pass(200);
+      expect(broker.socket.all('HEARTBEAT')).toHaveLength(1);
+    }
+  });
+
   test('that stop coming end the connection after two intervals', async () => {
     vi.spyOn(Math, 'random').mockReturnValue(0.99);
     const { client, broker } = await connected({ reconnect: { delayMsMin: 1_000 } }, (prepared) => {
