@@ -55,6 +55,11 @@ describe('a settlement', () => {
     );
     expect(Buffer.from((await connected.results.wait(id)).body).toString()).toBe('result');
     await connected.publish('work', 'again');
+    await eventually(
+      () => connected.queues.inspect('next'),
+      ({ ready }) => ready === 4,
+      'both messages of both',
+    );
     const seen: unknown[] = [];
     await connected.consume('next', (delivery) => {
       seen.push([delivery.value(), delivery.priority, delivery.headers.trace]);
@@ -62,12 +67,12 @@ describe('a settlement', () => {
     await eventually(
       () => seen.length,
       (count) => count === 4,
-      'both messages of both',
+      'all of them at a consumer',
     );
     expect(seen).toEqual([
       [{ a: 1 }, 5, undefined],
-      ['text', 3, 'x'],
       [{ a: 1 }, 5, undefined],
+      ['text', 3, 'x'],
       ['text', 3, 'x'],
     ]);
   });
