@@ -64,18 +64,6 @@ export class Rotation {
     return null;
   }
 
-  /** Calls `visit` with every attachment that stands here; none must move meanwhile. */
-  forEach(visit: (attachment: Attachment) => void): void {
-    for (const { head } of this.#rings) {
-      let attachment = head;
-      if (attachment === null) continue;
-      do {
-        visit(attachment);
-        attachment = attachment.next!;
-      } while (attachment !== head);
-    }
-  }
-
   #firstWithCredit(ring: Ring): Attachment | null {
     while (ring.head !== null) {
       const attachment = ring.head;

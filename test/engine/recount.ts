@@ -1,6 +1,5 @@
 /** The engine's books, added up again from its columns: every counter, list, heap, timer and reference must agree. */
 import assert from 'node:assert/strict';
-import type { Attachment } from '../../server/engine/consumer.js';
 import type { Engine } from '../../server/engine/engine.js';
 import { Exchange } from '../../server/engine/exchange.js';
 import { FLAG, STATE } from '../../server/engine/message-table.js';
@@ -79,16 +78,16 @@ export function recount(engine: Engine): void {
 
 /** Each attachment is in the rotation, or marked, or stands by: who is nowhere is never served again. */
 function recountAttachments(queue: Queue): void {
-  const idle = new Set<Attachment>();
-  queue.rotation.forEach((attachment) => {
-    assert.ok(!idle.has(attachment) && queue.attachments.has(attachment), `who is idle at "${queue.name}", once`);
-    idle.add(attachment);
-  });
   for (const attachment of queue.attachments) {
-    const { isMarked, consumer, index } = attachment;
+    const { isMarked, consumer, index, next, prev } = attachment;
+    const isIdle = next !== null;
+    if (isIdle) {
+      assert.ok(next.prev === attachment && prev?.next === attachment, `a ring of "${queue.name}" is whole`);
+      assert.ok(queue.attachments.has(next), `who has left "${queue.name}" is in no ring of it`);
+    }
     assert.equal(consumer.work.has(index), isMarked, 'what a consumer asks next is marked');
     const standsBy = queue.isSingle && queue.active !== attachment;
-    const places = Number(isMarked) + Number(idle.has(attachment));
+    const places = Number(isMarked) + Number(isIdle);
     assert.equal(places, standsBy ? 0 : 1, `places of a consumer at "${queue.name}"`);
   }
 }

@@ -32,8 +32,11 @@ for (const [name, options, runs] of VARIANTS) {
         }),
         // Making a counterexample of thousands of intents smaller may take for ever.
         {
-          ...{ numRuns, seed, reporter: reportFound },
-          ...{ interruptAfterTimeLimit: runsOf(120_000), markInterruptAsFailure: true },
+          numRuns,
+          seed,
+          reporter: reportFound,
+          interruptAfterTimeLimit: runsOf(120_000),
+          markInterruptAsFailure: true,
         },
       );
       expect(commands).toBeGreaterThan(numRuns * 100);

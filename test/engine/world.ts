@@ -89,7 +89,7 @@ const RATES: readonly Rate[] = [
   { count: 1_000, perMs: 1_000, burst: 10 },
 ];
 const TICKS_MAX = 40;
-/** Steps. */
+/** Steps from one comparison of the whole state to the next. */
 const COMPARED_EACH = 4;
 
 export class World {
