@@ -21,6 +21,7 @@ import { createHttp, type HttpOptions } from '../http/index.js';
 import { type Journal, MemoryJournal, openFileJournal } from '../journal/index.js';
 import type { AuditLine } from '../session/audit.js';
 import { Authority } from '../session/authority.js';
+import { FramePool } from '../session/frame-pool.js';
 import {
   allowedHosts,
   assertSafeBinding,
@@ -99,6 +100,7 @@ export async function startApp(settings: Settings, log: Log, clock: Clock = SYST
     server: http.server,
     context: {
       broker,
+      framePool: new FramePool((bytes) => journal.memory(bytes)),
       settings: { ...settings, unsentMsMax: UNSENT_MS_MAX },
       authority,
       onAudit,

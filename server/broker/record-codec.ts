@@ -47,6 +47,7 @@ import {
   encodeValue,
   FAILURE_CAUSES,
   FrameReader,
+  FrameWriter,
   type NamespaceSettings,
   PublishBatch,
   type QueueSettings,
@@ -63,6 +64,7 @@ import {
   type PublishRecord,
   type QueueRecord,
   SETTLE_REASONS,
+  type SettleRecord,
   TRANSFER_REASONS,
 } from '../engine/record.js';
 import type { ReplayedRecord } from '../journal/journal.js';
@@ -116,13 +118,15 @@ const NO_BODY = new Uint8Array(0);
 /** The broker took a frame under the limits of its time, so none are applied when it is read again. */
 const NO_LIMITS = { bodyBytesMax: Number.MAX_SAFE_INTEGER, headerBytesMax: Number.MAX_SAFE_INTEGER };
 
-/** Fields of the records that have no body, as the head's array. */
+/** Of settle records, the frequent ones. */
+const settleWriter = new FrameWriter();
+
+/** Fields of the other records that have no body, as the head's array. */
 const HEADS: {
-  readonly [T in Exclude<JournalRecord['type'], 'publish' | 'move' | 'complete' | 'checkpoint'>]: (
+  readonly [T in Exclude<JournalRecord['type'], 'publish' | 'move' | 'complete' | 'settle' | 'checkpoint'>]: (
     record: Extract<JournalRecord, { type: T }>,
   ) => unknown[];
 } = {
-  settle: (record) => [SETTLE_REASONS.indexOf(record.reason), record.ids],
   start: (record) => [record.session, record.entries],
   session: (record) => [record.session, record.key, record.namespace, record.producer],
   'session-end': (record) => [record.session],
@@ -158,13 +162,25 @@ export interface EncodedRecord {
   readonly body: Uint8Array;
 }
 
+/** The head is valid until the next call. */
 export function encodeRecord(
   record: Exclude<JournalRecord, PublishRecord | MoveRecord | CompleteRecord>,
 ): EncodedRecord {
   const type = RECORD_TYPES[record.type];
   if (record.type === 'checkpoint') return { type, ...encodeCheckpoint(record) };
+  if (record.type === 'settle') return { type, head: encodeSettleHead(record), body: NO_BODY };
   const fields = (HEADS[record.type] as (record: JournalRecord) => unknown[])(record);
   return { type, head: encodeValue(fields), body: NO_BODY };
+}
+
+/** As `encodeValue` would write it, which asks of each number what it is. */
+function encodeSettleHead({ reason, ids }: SettleRecord): Uint8Array {
+  settleWriter.reset();
+  settleWriter.arrayHeader(2);
+  settleWriter.uint(SETTLE_REASONS.indexOf(reason));
+  settleWriter.arrayHeader(ids.length);
+  for (let i = 0; i < ids.length; i++) settleWriter.uint(ids[i]!);
+  return settleWriter.bytes.subarray(0, settleWriter.length);
 }
 
 export function encodePublishHead(record: PublishRecord): Uint8Array {

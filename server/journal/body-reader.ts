@@ -48,7 +48,7 @@ export class BodyReader {
   /** A piece lies in one block, and so in one chunk: part of a range may still be in a chunk that was never on its way out. */
   #copyPiece(segment: number, offset: number, length: number, target: Uint8Array, targetOffset: number): void {
     const chunk = this.#chunks.find(segment, chunkIndex(offset));
-    if (chunk !== null) copyBytes(chunk, offset % CHUNK_BYTES, length, target, targetOffset);
+    if (chunk !== null) this.#chunks.copyFrom(chunk, offset % CHUNK_BYTES, length, target, targetOffset);
     else copyBytes(this.#blocks.view(segment, offset, length), 0, length, target, targetOffset);
   }
 

@@ -6,6 +6,7 @@
  *     segment 8   [####][####][##..]            oldest go first, in the log's order; what is not written yet stays
  *                               ^ written
  */
+import { Arena } from '../collections/arena.js';
 import { assert } from './errors.js';
 
 export const CHUNK_BYTES: number = 1024 * 1024;
@@ -19,8 +20,19 @@ export function chunkIndex(offset: number): number {
 
 type Chunks = (Buffer | null)[];
 
+/** Chunks that lie in the arena, as far as the budget goes. */
+const ARENA_CHUNKS_MAX = 64;
+/** Bytes of the arena for `memory`. */
+const GUEST_BYTES = 6 * CHUNK_BYTES;
+
 export class ChunkCache {
   readonly #budgetBytes: number;
+  readonly #arena: Arena;
+  /** Chunks that the arena has room for. */
+  #arenaChunks: number;
+  /** Its chunks that are not in use any more; they do not count as held. */
+  readonly #spare: Buffer[] = [];
+  #guestBytes = 0;
   /** Chunks by segment, from `#firstSegment` on, and by index. */
   readonly #segments: Chunks[] = [];
   #firstSegment = 0;
@@ -38,6 +50,15 @@ export class ChunkCache {
 
   constructor(budgetBytes: number) {
     this.#budgetBytes = budgetBytes;
+    this.#arenaChunks = Math.min(ARENA_CHUNKS_MAX, Math.floor(budgetBytes / CHUNK_BYTES));
+    this.#arena = new Arena(this.#arenaChunks * CHUNK_BYTES + GUEST_BYTES);
+  }
+
+  /** A buffer for good, one that `copyTo` is quickest to fill, as long as there is room for it beside the chunks. */
+  memory(bytes: number): Buffer {
+    if (this.#guestBytes + bytes > GUEST_BYTES) return Buffer.allocUnsafeSlow(bytes);
+    this.#guestBytes += bytes;
+    return this.#arena.take(bytes)!;
   }
 
   /** Bytes of all buffers, in use and free. Above the budget only by what is not written yet. */
@@ -69,7 +90,7 @@ export class ChunkCache {
     while (this.#heldBytes > this.#budgetBytes) {
       const chunk = this.#pool.pop() ?? this.#evict();
       if (chunk === null) return;
-      this.#heldBytes -= CHUNK_BYTES;
+      this.#giveUp(chunk);
     }
   }
 
@@ -93,10 +114,16 @@ export class ChunkCache {
       if (chunk === null) return false;
       const from = at & OFFSET_MASK;
       const count = Math.min(end - at, CHUNK_BYTES - from);
-      copyBytes(chunk, from, count, target, targetOffset + at - offset);
+      this.copyFrom(chunk, from, count, target, targetOffset + at - offset);
       at += count;
     }
     return true;
+  }
+
+  /** Copies a piece of a chunk. */
+  copyFrom(chunk: Buffer, from: number, length: number, target: Uint8Array, targetOffset: number): void {
+    if (this.#arena.copy(chunk, from, length, target, targetOffset)) return;
+    copyBytes(chunk, from, length, target, targetOffset);
   }
 
   /** Writes over bytes that are here already: the header of a batch, once the batch is known. */
@@ -143,7 +170,16 @@ export class ChunkCache {
     const free = this.#pool.pop() ?? (this.#heldBytes + CHUNK_BYTES > this.#budgetBytes ? this.#evict() : null);
     if (free !== null) return free;
     this.#heldBytes += CHUNK_BYTES;
-    return Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    const spare = this.#spare.pop();
+    if (spare !== undefined) return spare;
+    if (this.#arenaChunks === 0) return Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    this.#arenaChunks--;
+    return this.#arena.take(CHUNK_BYTES)!;
+  }
+
+  #giveUp(chunk: Buffer): void {
+    this.#heldBytes -= CHUNK_BYTES;
+    if (this.#arena.owns(chunk)) this.#spare.push(chunk);
   }
 
   /** Takes the oldest written chunk out, null if there is none. */
@@ -165,10 +201,7 @@ export class ChunkCache {
   }
 
   #trimPool(): void {
-    while (this.#pool.length > POOL_CHUNKS_MAX) {
-      this.#pool.pop();
-      this.#heldBytes -= CHUNK_BYTES;
-    }
+    while (this.#pool.length > POOL_CHUNKS_MAX) this.#giveUp(this.#pool.pop()!);
   }
 }
 

@@ -249,6 +249,10 @@ export class FileJournal implements Journal {
     this.#bodies.copyTo(segment, offset, length, target, targetOffset);
   }
 
+  memory(bytes: number): Buffer {
+    return this.#cache.memory(bytes);
+  }
+
   get firstSegment(): number {
     return this.#firstSegment;
   }

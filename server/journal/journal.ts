@@ -80,6 +80,8 @@ export interface Journal {
   read(segment: number, offset: number, length: number): Uint8Array;
   /** Copies the bytes at a location to `target` at `targetOffset`: `read` without the view in between. */
   copyTo(segment: number, offset: number, length: number, target: Uint8Array, targetOffset: number): void;
+  /** A buffer of so many bytes that `copyTo` is quickest to fill, for whoever keeps it as long as the journal: 6 MiB in all are as quick, what goes beyond is not. */
+  memory(bytes: number): Buffer;
 
   /** First segment still kept. */
   readonly firstSegment: number;

@@ -83,6 +83,10 @@ export class MemoryJournal implements Journal {
     assert(this.#cache.copyTo(segment, offset, length, target, targetOffset), 'a location is of this journal');
   }
 
+  memory(bytes: number): Buffer {
+    return this.#cache.memory(bytes);
+  }
+
   get firstSegment(): number {
     return this.#firstSegment;
   }

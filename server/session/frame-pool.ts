@@ -8,8 +8,14 @@ const POOLED_BYTES_MIN = 8 * 1024;
 const BUFFERS_MAX = 32;
 
 export class FramePool {
+  readonly #make: (bytes: number) => Buffer;
   readonly #free: Buffer[] = [];
   #made = 0;
+
+  /** `make` gives a buffer for good. */
+  constructor(make: (bytes: number) => Buffer) {
+    this.#make = make;
+  }
 
   /** A buffer of at least so many bytes, whatever they were; null if the frame should be made for itself. */
   take(bytes: number): Buffer | null {
@@ -18,16 +24,11 @@ export class FramePool {
     if (free !== undefined) return free;
     if (this.#made >= BUFFERS_MAX) return null;
     this.#made++;
-    return Buffer.allocUnsafeSlow(BUFFER_BYTES);
+    return this.#make(BUFFER_BYTES);
   }
 
   /** Its bytes have left. */
   give(buffer: Buffer): void {
     this.#free.push(buffer);
-  }
-
-  /** So many buffers are gone with their connection. */
-  lost(count: number): void {
-    this.#made -= count;
   }
 }

@@ -15,7 +15,7 @@ import type { Bucket } from '../broker/bucket.js';
 import type { BucketSender } from '../broker/outlet.js';
 import { NumberList } from '../collections/number-list.js';
 import type { AuditTrail } from './audit.js';
-import { FramePool } from './frame-pool.js';
+import type { FramePool } from './frame-pool.js';
 
 /** Bytes of one DELIVER: large enough to share its cost, small enough for handlers to begin while the next one travels. */
 const DELIVER_BYTES = 128 * 1024;
@@ -45,9 +45,14 @@ export interface Wire {
 const FRAME_HEAD_BYTES = 8;
 
 /** Of all connections: what they send is encoded by one after the other. */
-const pool = new FramePool();
 const small = new FrameWriter(256);
 const order = new NumberList();
+
+export interface OutboxContext {
+  readonly broker: Broker;
+  /** Of all connections. */
+  readonly framePool: FramePool;
+}
 
 export interface OutboxEvents {
   /** The operating system has taken answers. */
@@ -61,19 +66,20 @@ export interface OutboxEvents {
 export class Outbox implements BucketSender {
   readonly #broker: Broker;
   readonly #wire: Wire;
+  readonly #pool: FramePool;
   readonly #audit: AuditTrail;
   readonly #events: OutboxEvents;
   /** Bytes that the frame of the last `#endOfFrame` may take, and its runs of deliveries to one consumer. */
   #frameBytes = 0;
   #frameRuns = 0;
   #answerBytes = 0;
-  /** Buffers of the pool that the socket has not taken yet. */
-  #pooled = 0;
-  #isAbandoned = false;
+  /** Buffers of the pool that the socket has not taken yet; null: none so far. */
+  #pooled: Buffer[] | null = null;
 
   /** `audit` sees the answers leave; `events` are told when they, or the payload of a bucket's deliveries, have left. */
-  constructor(broker: Broker, wire: Wire, audit: AuditTrail, events: OutboxEvents) {
+  constructor({ broker, framePool }: OutboxContext, wire: Wire, audit: AuditTrail, events: OutboxEvents) {
     this.#broker = broker;
+    this.#pool = framePool;
     this.#wire = wire;
     this.#audit = audit;
     this.#events = events;
@@ -102,11 +108,9 @@ export class Outbox implements BucketSender {
     return this.#answerBytes;
   }
 
-  /** The connection is gone, and what was on its way with it. */
+  /** The socket is gone, and what was on its way with it. */
   abandon(): void {
-    pool.lost(this.#pooled);
-    this.#pooled = 0;
-    this.#isAbandoned = true;
+    for (const buffer of this.#pooled?.splice(0) ?? []) this.#pool.give(buffer);
   }
 
   /** A WebSocket keeps the order of its frames: when the last one has left, all have. */
@@ -182,17 +186,24 @@ export class Outbox implements BucketSender {
   }
 
   #sendFrame(leases: NumberList, from: number, to: number, then?: () => void): void {
-    const pooled = pool.take(this.#frameBytes);
+    const pooled = this.#pool.take(this.#frameBytes);
     const buffer = pooled ?? Buffer.allocUnsafe(this.#frameBytes);
     const frame = this.#encode(buffer, leases, from, to);
     if (pooled === null) return this.#wire.send(frame, then);
-    this.#pooled++;
+    this.#pooled ??= [];
+    this.#pooled.push(pooled);
     this.#wire.send(frame, () => {
-      if (this.#isAbandoned) return;
-      this.#pooled--;
-      pool.give(pooled);
-      then?.();
+      if (this.#giveBack(pooled)) then?.();
     });
+  }
+
+  /** False if it was given back already, with the socket. */
+  #giveBack(buffer: Buffer): boolean {
+    const at = this.#pooled!.indexOf(buffer);
+    if (at < 0) return false;
+    this.#pooled!.splice(at, 1);
+    this.#pool.give(buffer);
+    return true;
   }
 
   #encode(buffer: Buffer, { values: leases }: NumberList, from: number, to: number): Uint8Array {

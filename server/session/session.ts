@@ -21,7 +21,6 @@ import {
   SERVER_OPS,
   type Welcome,
 } from '@lovage/protocol';
-import type { Broker } from '../broker/broker.js';
 import { type FlowWatcher, RETRY_AFTER_MS } from '../broker/flow-gate.js';
 import { Outlet } from '../broker/outlet.js';
 import type { Opened } from '../engine/effects.js';
@@ -30,7 +29,7 @@ import type { Authority, Member } from './authority.js';
 import { type ParsedHello, parseHello } from './fields.js';
 import { ANONYMOUS, type Identity } from './identity.js';
 import { handleFrame } from './ops.js';
-import { Outbox, type OutboxEvents, type Wire } from './outbox.js';
+import { Outbox, type OutboxContext, type OutboxEvents, type Wire } from './outbox.js';
 
 /** ms that a client has to read what is on its way and to answer the close, before its socket is dropped. */
 const CLOSE_MS = 5_000;
@@ -49,8 +48,7 @@ export interface SessionSettings {
   readonly unsentMsMax: number;
 }
 
-export interface SessionContext {
-  readonly broker: Broker;
+export interface SessionContext extends OutboxContext {
   readonly settings: SessionSettings;
   readonly authority: Authority;
   readonly onAudit: AuditSink;
@@ -58,13 +56,10 @@ export interface SessionContext {
   readonly onError: (error: unknown) => void;
 }
 
-/** Fractional parts of its multiples lie as evenly as can be, however many there are (golden ratio; Knuth, The Art of Computer Programming, volume 3, 6.4). */
-const GOLDEN = (Math.sqrt(5) - 1) / 2;
-
-/** Share of an interval, below a half, by which a session's first heartbeat comes early: clients that have come at once, after a restart of the broker, do not go on at once. */
-function headStart(session: number): number {
-  return ((session * GOLDEN) % 1) / 2;
-}
+/** Intervals after which a session that sends no heartbeat gets one: those of clients, which are answered, come a little late. */
+const UNASKED_INTERVALS = 1.25;
+/** Least intervals between two answers to heartbeats: more would only cost. */
+const ANSWER_INTERVALS = 0.5;
 
 export class Session implements Member, FlowWatcher, OutboxEvents {
   readonly #context: SessionContext;
@@ -101,7 +96,7 @@ export class Session implements Member, FlowWatcher, OutboxEvents {
     this.address = address;
     this.#wire = wire;
     this.audit = new AuditTrail(context.onAudit);
-    this.#outbox = new Outbox(context.broker, wire, this.audit, this);
+    this.#outbox = new Outbox(context, wire, this.audit, this);
     this.#outlet = new Outlet(this.#outbox);
     this.#openedAtMs = nowMs;
     this.#heardAtMs = nowMs;
@@ -217,6 +212,7 @@ export class Session implements Member, FlowWatcher, OutboxEvents {
 
   /** The socket is gone. */
   closed(): void {
+    this.#outbox.abandon();
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#forget(true);
@@ -250,9 +246,9 @@ export class Session implements Member, FlowWatcher, OutboxEvents {
     const silenceMsMax = this.#heartbeatMs * LIMITS.heartbeatMisses;
     if (silenceMs > silenceMsMax) this.fail('HEARTBEAT_LOST');
     else if (this.#isStuck(nowMs)) this.fail('SLOW_CONSUMER');
-    else if (nowMs - this.#beatAtMs >= this.#heartbeatMs) this.#beat(nowMs);
+    else if (nowMs - this.#beatAtMs >= this.#heartbeatMs * UNASKED_INTERVALS) this.#beat(nowMs);
     if (!this.isOpen) return Number.POSITIVE_INFINITY;
-    return Math.min(this.#beatAtMs + this.#heartbeatMs - nowMs, silenceMsMax - silenceMs + 1);
+    return Math.min(this.#beatAtMs + this.#heartbeatMs * UNASKED_INTERVALS - nowMs, silenceMsMax - silenceMs + 1);
   }
 
   /**
@@ -336,7 +332,7 @@ export class Session implements Member, FlowWatcher, OutboxEvents {
     if (opened.session === 0) return this.fail('TOO_MANY_PRODUCERS');
     this.#number = opened.session;
     this.#state = 'open';
-    this.#beatAtMs = nowMs - this.#heartbeatMs * headStart(this.#number);
+    this.#beatAtMs = nowMs;
     // What WELCOME says of a resumed session may rest on a batch that is on its way to the disk.
     const { broker } = this.#context;
     broker.answer(this.#number, [SERVER_OPS.WELCOME, this.#welcome(opened)]);
@@ -383,6 +379,12 @@ export class Session implements Member, FlowWatcher, OutboxEvents {
     }
   }
 
+  /** The client's heartbeat has come. It is answered while everything of the connection is at hand: a moment of its own for each would cost twice as much. */
+  answerHeartbeat(): void {
+    const nowMs = this.#heardAtMs;
+    if (nowMs - this.#beatAtMs >= this.#heartbeatMs * ANSWER_INTERVALS) this.#beat(nowMs);
+  }
+
   /**
    * The broker's view of this session's consumers, for the client to compare with its own. While nothing else waits to be told it goes out at once: thousands of
    * idle connections take no turn of the broker, and no batch goes to disk for them.
@@ -415,7 +417,6 @@ export class Session implements Member, FlowWatcher, OutboxEvents {
   }
 
   #forget(keep: boolean): void {
-    this.#outbox.abandon();
     this.#held.length = 0;
     this.#context.broker.flow.unwatch(this);
     this.audit.close();

@@ -138,6 +138,10 @@ export class HandJournal implements Journal {
     this.#memory.copyTo(segment, offset, length, target, targetOffset);
   }
 
+  memory(bytes: number): Buffer {
+    return this.#memory.memory(bytes);
+  }
+
   get firstSegment(): number {
     return this.#memory.firstSegment;
   }

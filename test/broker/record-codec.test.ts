@@ -19,6 +19,7 @@ import type {
   MoveRecord,
   PublishRecord,
 } from '../../server/engine/record.js';
+import { SETTLE_REASONS } from '../../server/engine/record.js';
 import type { ReplayedRecord } from '../../server/journal/journal.js';
 import { bodyOf, completeBatch } from '../engine/complete-batch.js';
 import { OneBuffer } from '../engine/one-buffer.js';
@@ -375,6 +376,14 @@ describe('record codec', () => {
     // The head names its parts: there are many.
     expect(head.length).toBeGreaterThan(100);
     expect(new RecordReader().read(replayed(record))).toEqual(record);
+  });
+
+  test('writes settlements as any other value is written', () => {
+    const edges = [0, 1, 127, 128, 255, 256, 65_535, 65_536, 2 ** 32 - 1, 2 ** 32, 2 ** 53 - 1];
+    const many = Array.from({ length: 70_000 }, (_, i) => i * 1_000);
+    for (const ids of [[], edges.slice(0, 2), edges, many, [7, 1]])
+      for (const [index, reason] of SETTLE_REASONS.entries())
+        expect(Buffer.compare(encodeRecord({ type: 'settle', reason, ids }).head, encodeValue([index, ids]))).toBe(0);
   });
 
   test('refuses a type that a later version may have written', () => {

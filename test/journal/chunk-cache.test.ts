@@ -72,10 +72,10 @@ describe('what is written', () => {
 
   test('is used again as memory for what comes, so that the process does not grow', () => {
     const cache = cacheOf(2, 1);
-    const buffers = new Set<ArrayBufferLike>();
+    const buffers = new Set<Buffer>();
     for (let index = 1; index < 20; index += 1) {
       cache.written(1, index * CHUNK_BYTES);
-      buffers.add(cache.add(1, index).buffer);
+      buffers.add(cache.add(1, index));
     }
     expect(buffers.size).toBeLessThanOrEqual(2);
     expect(cache.heldBytes).toBe(2 * CHUNK_BYTES);
@@ -169,6 +169,71 @@ test('chunks are added in the order of the log', () => {
   expect([chunkIndex(0), chunkIndex(CHUNK_BYTES - 1), chunkIndex(CHUNK_BYTES), chunkIndex(2 ** 32 - 1)]).toEqual([
     0, 0, 1, 4_095,
   ]);
+});
+
+test('no chunk is handed out while it is in use, and nothing unwritten is lost, in whatever order the log goes on, is written and released', () => {
+  const random = new Random(seed);
+  for (let run = 0; run < 20; run += 1) {
+    const budgetChunks = random.pick([0, 1, 2, 5, 70]);
+    const cache = new ChunkCache(budgetChunks * CHUNK_BYTES);
+    /** Chunks of the log by number, 7 of each segment from 1 on: [written, end[ have to be there. */
+    const segmentOf = (chunk: number): readonly [segment: number, index: number] => [
+      1 + Math.floor(chunk / 7),
+      chunk % 7,
+    ];
+    let [released, written, end] = [0, 0, 0];
+    for (let step = 0; step < 150; step += 1) {
+      const act = random.whole(0, 9);
+      if (act < 6) fill(cache.add(...segmentOf(end)), ...segmentOf(end++));
+      else if (act < 9) {
+        written = random.whole(written, end);
+        const [segment, index] = segmentOf(written);
+        cache.written(segment, index * CHUNK_BYTES);
+      } else {
+        const [segment] = segmentOf(random.whole(released, written));
+        released = Math.max(released, (segment - 1) * 7);
+        cache.release(segment);
+      }
+      let held = 0;
+      for (let chunk = released; chunk < end; chunk += 1) {
+        const [segment, index] = segmentOf(chunk);
+        const bytes = cache.find(segment, index);
+        if (bytes === null) expect(chunk).toBeLessThan(written);
+        else expect(bytes.readUInt32LE(4_096)).toBe(markAt(segment, index * CHUNK_BYTES + 4_096));
+        if (bytes !== null) held += 1;
+      }
+      expect(cache.heldBytes).toBeGreaterThanOrEqual(held * CHUNK_BYTES);
+      if (act >= 6 && act < 9)
+        expect(cache.heldBytes).toBeLessThanOrEqual(Math.max(budgetChunks, end - written) * CHUNK_BYTES);
+    }
+  }
+});
+
+test('a range is copied alike to a buffer of `memory` and to any other, over the border of chunks as well', () => {
+  const random = new Random(seed);
+  const cache = new ChunkCache(2 * CHUNK_BYTES);
+  // The third lies beside the others: there is no room for it.
+  const model = Buffer.concat([0, 1, 2].map((index) => cache.add(1, index).fill(random.bytes(CHUNK_BYTES))));
+  const targets = [cache.memory(5_000), Buffer.alloc(5_000), cache.memory(5_000)];
+  for (let i = 0; i < 500; i += 1) {
+    const length = random.whole(0, 4_000);
+    const border = random.pick([CHUNK_BYTES, 2 * CHUNK_BYTES]);
+    const offset = random.pick([border - random.whole(0, length), random.whole(0, model.length - length)]);
+    const at = random.whole(0, 5_000 - length);
+    const target = random.pick(targets);
+    const expected = Buffer.from(target);
+    model.copy(expected, at, offset, offset + length);
+    expect(cache.copyTo(1, offset, length, target, at)).toBe(true);
+    expect(Buffer.compare(target, expected)).toBe(0);
+  }
+});
+
+test('there is `memory` beyond what is as quick', () => {
+  const cache = new ChunkCache(0);
+  const buffers = Array.from({ length: 9 }, () => cache.memory(CHUNK_BYTES));
+  for (const [i, buffer] of buffers.entries()) buffer.fill(i);
+  for (const [i, buffer] of buffers.entries())
+    expect([buffer.length, buffer[0], buffer.at(-1)]).toEqual([CHUNK_BYTES, i, i]);
 });
 
 test('bytes are copied alike whichever way is faster for their number', () => {

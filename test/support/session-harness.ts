@@ -20,6 +20,7 @@ import { MemoryJournal } from '../../server/journal/index.js';
 import type { Journal } from '../../server/journal/journal.js';
 import type { AuditLine } from '../../server/session/audit.js';
 import { Authority, digestOf } from '../../server/session/authority.js';
+import { FramePool } from '../../server/session/frame-pool.js';
 import type { Wire } from '../../server/session/outbox.js';
 import { Session, type SessionSettings } from '../../server/session/session.js';
 import { type Message, publishFrame } from './raw-client.js';
@@ -152,6 +153,12 @@ export class SessionHarness {
   readonly audits: AuditLine[] = [];
   readonly settings: SessionSettings;
   readonly authority: Authority;
+  /** Buffers that the pool has had made. */
+  framesMade = 0;
+  readonly #framePool = new FramePool((bytes) => {
+    this.framesMade++;
+    return Buffer.allocUnsafeSlow(bytes);
+  });
   #tokens = 0;
 
   constructor(options: HarnessOptions = {}) {
@@ -189,6 +196,7 @@ export class SessionHarness {
     const wire = new FakeWire();
     const context = {
       broker: this.broker,
+      framePool: this.#framePool,
       settings: this.settings,
       authority: this.authority,
       onAudit: (line: AuditLine) => this.audits.push(line),
