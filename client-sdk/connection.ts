@@ -192,7 +192,7 @@ export class Connection implements Channel {
       client,
       namespace,
       producer,
-      heartbeatMs,
+      ...(heartbeatMs !== null && { heartbeatMs }),
       ...(resume && { resume }),
     };
     this.#transport!.send(encodeFrame([CLIENT_OPS.HELLO, hello]));
@@ -217,7 +217,7 @@ export class Connection implements Channel {
     this.#welcomedMs = this.#heardMs;
     this.#heartbeatMs = welcome.heartbeatMs;
     // Clients that have come at once, after a restart of the broker, are not to go on at once.
-    this.#beatMs = this.#heardMs + welcome.heartbeatMs * (1 - Math.random() / 2);
+    this.#beatMs = this.#heardMs + welcome.heartbeatMs * Math.random();
     this.#context.wakeAt(this.#beatMs);
     this.#events.welcomed(welcome);
     if (this.#isWelcomed) this.status.enter('connected', null);

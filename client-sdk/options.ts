@@ -30,7 +30,7 @@ export interface ConnectOptions {
    * client at a time and must be new for each start of the program. A name, default a random UUID.
    */
   readonly producer?: string | undefined;
-  /** ms between heartbeats in both directions, 100-600,000, default 20,000. A connection that brings nothing for twice as long is given up. */
+  /** ms between heartbeats in both directions, 100-600,000. A connection that brings nothing for twice as long is given up. Default: what the broker says (`--heartbeat-ms`, 20,000). */
   readonly heartbeatMs?: number | undefined;
   /** Whether, and with what pauses, a lost connection is made again: exponential with full jitter. Default true: 50-5,000 ms. */
   readonly reconnect?: boolean | { readonly delayMsMin?: number; readonly delayMsMax?: number } | undefined;
@@ -64,7 +64,8 @@ export interface ClientOptions {
   readonly name: string | null;
   readonly version: string | null;
   readonly producer: string;
-  readonly heartbeatMs: number;
+  /** null: what the broker says. */
+  readonly heartbeatMs: number | null;
   /** null: a lost connection closes the client. */
   readonly reconnect: BackoffOptions | null;
   readonly connectTimeoutMs: number;
@@ -121,23 +122,24 @@ export interface ConsumerOptions {
   readonly gatherMs: number;
 }
 
-interface NumberRow {
+/** `fallback` is taken for undefined. */
+interface NumberRow<F = number> {
   readonly min: number;
   readonly max: number;
-  readonly fallback: number;
+  readonly fallback: F;
 }
 
 const DAY_MS = 86_400_000;
 
 /** The numbers of `ConnectOptions`. */
 export const CONNECT_NUMBERS = {
-  heartbeatMs: { min: LIMITS.heartbeatMsMin, max: LIMITS.heartbeatMsMax, fallback: LIMITS.heartbeatMs },
+  heartbeatMs: { min: LIMITS.heartbeatMsMin, max: LIMITS.heartbeatMsMax, fallback: null },
   connectTimeoutMs: { min: 1, max: 600_000, fallback: 10_000 },
   publishTimeoutMs: { min: 1, max: DAY_MS, fallback: 30_000 },
   publishBufferMessages: { min: 1, max: 16_777_216, fallback: 65_536 },
   publishBufferBytes: { min: 1_024, max: 4_294_967_296, fallback: 67_108_864 },
   requestTimeoutMs: { min: 1, max: DAY_MS, fallback: 30_000 },
-} as const satisfies Record<string, NumberRow>;
+} as const satisfies Record<string, NumberRow<number | null>>;
 
 const RECONNECT_NUMBERS = {
   delayMsMin: { min: 1, max: 600_000, fallback: 50 },
@@ -150,7 +152,8 @@ const VERSION_LENGTH_MAX = 200;
 /** Checks what `connect` was given. Throws INVALID_ARGUMENT or INVALID_NAME. `randomName` makes the producer's default. */
 export function parseConnectOptions(given: ConnectOptions, randomName: () => string): ClientOptions {
   if (typeof given !== 'object' || given === null) throw invalidArgument('options', given, 'an object');
-  const number = (name: keyof typeof CONNECT_NUMBERS): number => whole(name, given[name], CONNECT_NUMBERS[name]);
+  const number = (name: Exclude<keyof typeof CONNECT_NUMBERS, 'heartbeatMs'>): number =>
+    whole(name, given[name], CONNECT_NUMBERS[name]);
   return {
     token: optionalText('token', given.token ?? undefined, Number.POSITIVE_INFINITY),
     tls: parseTls(given.tls),
@@ -158,7 +161,7 @@ export function parseConnectOptions(given: ConnectOptions, randomName: () => str
     name: optionalName('name', given.name),
     version: optionalText('version', given.version, VERSION_LENGTH_MAX),
     producer: optionalName('producer', given.producer) ?? randomName(),
-    heartbeatMs: number('heartbeatMs'),
+    heartbeatMs: whole('heartbeatMs', given.heartbeatMs, CONNECT_NUMBERS.heartbeatMs),
     reconnect: parseReconnect(given.reconnect ?? true),
     connectTimeoutMs: number('connectTimeoutMs'),
     publishTimeoutMs: number('publishTimeoutMs'),
@@ -207,7 +210,7 @@ export function parsePrefetch(prefetch: number | undefined): number {
 }
 
 /** A whole number of a row's range. Throws INVALID_ARGUMENT. */
-export function whole(name: string, value: unknown, { min, max, fallback }: NumberRow): number {
+export function whole<F>(name: string, value: unknown, { min, max, fallback }: NumberRow<F>): number | F {
   if (value === undefined) return fallback;
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max) return value;
   throw invalidArgument(name, value, `a whole number from ${min} to ${max}`);

@@ -1,30 +1,36 @@
 /** A socket and its session: what comes in is handed on, and the session is looked at when it has asked for it. */
 import type { WebSocket } from 'ws';
 import type { Session } from '../session/session.js';
+import type { Looked, LookTimes, Moment } from './look-times.js';
 
-export class Connection {
+export class Connection implements Looked {
   readonly webSocket: WebSocket;
   readonly session: Session;
   readonly #nowMs: () => number;
-  #timer: NodeJS.Timeout | null = null;
+  readonly #lookTimes: LookTimes;
+  #next: Moment | null = null;
   #isWelcomed = false;
 
-  constructor(webSocket: WebSocket, session: Session, nowMs: () => number) {
+  constructor(webSocket: WebSocket, session: Session, lookTimes: LookTimes, nowMs: () => number) {
     this.webSocket = webSocket;
     this.session = session;
+    this.#lookTimes = lookTimes;
     this.#nowMs = nowMs;
     webSocket.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
-    this.#arm();
+    this.look();
   }
 
-  /** Lets the session do what is due. */
+  /** Lets the session do what is due, and comes back when it wants that. */
   look(): void {
-    this.session.sweep(this.#nowMs());
+    this.#next?.delete(this);
+    const ms = this.session.sweep(this.#nowMs());
+    this.#next = Number.isFinite(ms) ? this.#lookTimes.in(ms, this) : null;
   }
 
   /** The socket is gone. */
   closed(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#next?.delete(this);
+    this.#next = null;
     this.session.closed();
   }
 
@@ -33,13 +39,6 @@ export class Connection {
     else this.session.receiveText();
     if (this.#isWelcomed || !this.session.isOpen) return;
     this.#isWelcomed = true;
-    this.#arm();
-  }
-
-  /** Looks, and sets the timer for the next look: once a heartbeat. */
-  #arm(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    const ms = this.session.sweep(this.#nowMs());
-    this.#timer = Number.isFinite(ms) ? setTimeout(() => this.#arm(), Math.ceil(ms)) : null;
+    this.look();
   }
 }

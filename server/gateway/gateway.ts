@@ -7,6 +7,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { Session, type SessionContext } from '../session/session.js';
 import { isHostAllowed } from '../settings/index.js';
 import { Connection } from './connection.js';
+import { LookTimes } from './look-times.js';
 import { SocketWire } from './socket-wire.js';
 
 export interface GatewayOptions {
@@ -30,11 +31,13 @@ export class Gateway {
   readonly #connections = new Map<SocketWire, Connection>();
   /** Those that may have unsent bytes, and those that are being closed: an idle connection is looked at once a heartbeat. */
   readonly #busy = new Set<SocketWire>();
+  readonly #lookTimes: LookTimes;
   #isOpen = false;
   #busyTimer: NodeJS.Timeout | null = null;
 
   constructor(options: GatewayOptions) {
     this.#options = options;
+    this.#lookTimes = new LookTimes(options.nowMs);
     this.#webSockets = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -118,7 +121,7 @@ export class Gateway {
     const session = new Session(context, wire, nowMs(), socket.remoteAddress);
     webSocket.on('error', () => webSocket.terminate());
     if (this.#connections.size >= connectionsMax) return session.fail('TOO_MANY_CONNECTIONS');
-    const connection = new Connection(webSocket, session, nowMs);
+    const connection = new Connection(webSocket, session, this.#lookTimes, nowMs);
     this.#connections.set(wire, connection);
     webSocket.on('close', () => {
       this.#connections.delete(wire);

@@ -22,7 +22,7 @@ export class SocketWire implements Wire {
   #largestFrameBytes = 0;
   #isClosing = false;
 
-  /** It adds itself to `busy` with every frame, and when it is closed; who looks there takes out those that are idle again. */
+  /** It adds itself to `busy` when a frame has not left at once, and when it is closed; who looks there takes out those that are idle again. */
   constructor(webSocket: WebSocket, socket: Socket, busy: Set<SocketWire>) {
     this.#webSocket = webSocket;
     this.#socket = socket;
@@ -56,9 +56,9 @@ export class SocketWire implements Wire {
     if (this.bufferedBytes === 0) this.#largestFrameBytes = 0;
     if (frame.length > this.#largestFrameBytes) this.#largestFrameBytes = frame.length;
     this.#sentBytes += frame.length;
-    this.#busy.add(this);
     if (taken === undefined) this.#webSocket.send(frame, BINARY);
     else this.#webSocket.send(frame, BINARY, (error) => error ?? taken());
+    if (this.#socket.writableCorked === 0) this.#lookLater();
   }
 
   cork(): void {
@@ -67,6 +67,7 @@ export class SocketWire implements Wire {
 
   uncork(): void {
     this.#socket.uncork();
+    this.#lookLater();
   }
 
   close(code: number, reason: string): void {
@@ -85,5 +86,9 @@ export class SocketWire implements Wire {
 
   resume(): void {
     this.#webSocket.resume();
+  }
+
+  #lookLater(): void {
+    if (this.bufferedBytes > 0) this.#busy.add(this);
   }
 }

@@ -303,7 +303,7 @@ function nack(session: Session, frame: Uint8Array): void {
   submit(session, { type: 'nack', session: session.number, settleSeq, ranges: ranges.pairs, ...how });
 }
 
-/** `[2, [consumerId, unsettled, ...]]`: a consumer that the broker does not have is told to the client, which subscribes again. */
+/** `[2, [consumerId, unsettled, ...]]`: a consumer that the broker does not have is told to the client, which subscribes again. Answered with the broker's view. */
 function heartbeat(session: Session, frame: Uint8Array): void {
   const view = decodeFrame(frame)[1] ?? [];
   if (!Array.isArray(view) || view.length % 2 !== 0) throw reader.bad('pairs of consumer and unsettled');
@@ -313,6 +313,7 @@ function heartbeat(session: Session, frame: Uint8Array): void {
     const message = `Cannot find consumer ${consumerId}: the session has none of this number`;
     session.refuse(null, new LovageError('CONSUMER_NOT_FOUND', message, { details: { consumerId } }));
   }
+  session.answerHeartbeat();
 }
 
 interface Request {

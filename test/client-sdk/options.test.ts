@@ -21,7 +21,7 @@ describe('options of connect', () => {
       name: null,
       version: null,
       producer: 'made-up',
-      heartbeatMs: 20_000,
+      heartbeatMs: null,
       reconnect: { delayMsMin: 50, delayMsMax: 5_000 },
       connectTimeoutMs: 10_000,
       publishTimeoutMs: 30_000,
@@ -35,7 +35,9 @@ describe('options of connect', () => {
 
   test.each(Object.entries(CONNECT_NUMBERS))('take %s at its bounds and nothing beyond them', (field, { min, max }) => {
     for (const value of [min, max]) expect(parse({ [field]: value })).toMatchObject({ [field]: value });
-    expect(parse({ [field]: undefined })).toMatchObject({ [field]: CONNECT_NUMBERS[field as 'heartbeatMs'].fallback });
+    expect(parse({ [field]: undefined })).toMatchObject({
+      [field]: CONNECT_NUMBERS[field as keyof typeof CONNECT_NUMBERS].fallback,
+    });
     for (const value of [min - 1, max + 1, min + 0.5, Number.NaN, Number.POSITIVE_INFINITY, `${min}`, null, 5n])
       expect(() => parse({ [field]: value }), String(value)).toThrow(thrown('INVALID_ARGUMENT', field) as Error);
   });

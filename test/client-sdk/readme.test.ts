@@ -71,7 +71,8 @@ describe('the tables', () => {
     const rows = rowsOf('Connecting');
     expect([...rows.keys()].sort()).toEqual(Object.keys(parseConnectOptions({}, () => 'p')).sort());
     for (const [name, { min, max, fallback }] of Object.entries(CONNECT_NUMBERS)) {
-      expect(rows.get(name)).toContain(`${grouped(min)}-${grouped(max)} | ${grouped(fallback)} |`);
+      const byDefault = fallback === null ? `the broker's: ${grouped(LIMITS.heartbeatMs)}` : grouped(fallback);
+      expect(rows.get(name)).toContain(`${grouped(min)}-${grouped(max)} | ${byDefault} |`);
     }
   });
 

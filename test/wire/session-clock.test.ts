@@ -30,11 +30,37 @@ describe('session', () => {
     expect(wire.closedWith?.code).toBe(4403);
   });
 
-  test('sends a heartbeat an interval and ends when none has come for two', async () => {
+  test('answers each heartbeat with its own, and one that comes early not', async () => {
     const harness = await SessionHarness.start();
     const { session, wire } = await harness.open({ heartbeatMs: HEARTBEAT_MS });
-    for (let beats = 1; beats <= 2; beats++) {
-      harness.clock.advance(HEARTBEAT_MS);
+    const beats = (): number => wire.fieldsOf(SERVER_OPS.HEARTBEAT).length;
+    for (const [ms, answers] of [
+      [HEARTBEAT_MS / 2 - 1, 0],
+      [1, 1],
+      [HEARTBEAT_MS, 2],
+      [HEARTBEAT_MS, 3],
+      [HEARTBEAT_MS / 2 - 1, 3],
+      [1, 4],
+    ] as const) {
+      harness.clock.advance(ms);
+      harness.send(session, [CLIENT_OPS.HEARTBEAT, []]);
+      expect(beats()).toBe(answers);
+    }
+    // Nothing is left to be told of by itself.
+    harness.clock.advance(HEARTBEAT_MS);
+    session.sweep(harness.clock.monotonicMs());
+    expect(beats()).toBe(4);
+  });
+
+  test('sends one to a client that sends none, an interval and a quarter after the last, and ends when nothing has come for two', async () => {
+    const harness = await SessionHarness.start();
+    const { session, wire } = await harness.open({ heartbeatMs: HEARTBEAT_MS });
+    for (const [ms, beats] of [
+      [HEARTBEAT_MS * 1.25 - 1, 0],
+      [1, 1],
+      [HEARTBEAT_MS * 0.75, 1],
+    ] as const) {
+      harness.clock.advance(ms);
       session.sweep(harness.clock.monotonicMs());
       await harness.turn();
       expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toHaveLength(beats);
@@ -46,7 +72,7 @@ describe('session', () => {
     expect(wire.closedWith?.code).toBe(4407);
   });
 
-  test('asks to be looked at once a heartbeat, sooner for HELLO and before two heartbeats of silence are over', async () => {
+  test('asks to be looked at when a heartbeat is due that nobody asked for, sooner for HELLO and before two heartbeats of silence are over', async () => {
     const harness = await SessionHarness.start();
     const look = (session: Session): number => session.sweep(harness.clock.monotonicMs());
     const opening = harness.connect();
@@ -54,44 +80,27 @@ describe('session', () => {
     harness.clock.advance(4_000);
     expect(look(opening.session)).toBe(LIMITS.helloTimeoutMs - 4_000 + 1);
     const { session, wire } = await harness.open({ heartbeatMs: HEARTBEAT_MS });
-    // The first session's: half of 0.618 of an interval early.
-    const firstMs = look(session);
-    expect(firstMs).toBeCloseTo(13_819.66, 2);
-    harness.clock.advance(5_000);
-    expect(look(session)).toBe(firstMs - 5_000);
-    harness.clock.advance(20_000);
-    expect(look(session)).toBe(HEARTBEAT_MS - 5_000 + 1);
-    harness.clock.advance(HEARTBEAT_MS - 5_000);
+    expect(look(session)).toBe(25_000);
+    harness.clock.advance(15_000);
+    expect(look(session)).toBe(10_000);
     harness.send(session, [CLIENT_OPS.HEARTBEAT, []]);
-    expect(look(session)).toBe(5_000);
-    expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toHaveLength(1);
+    expect(look(session)).toBe(25_000);
+    harness.clock.advance(25_000);
+    expect(look(session)).toBe(15_000 + 1);
+    expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toHaveLength(2);
     session.leave();
     expect(look(session)).toBe(Number.POSITIVE_INFINITY);
-  });
-
-  test('spreads the first heartbeats of sessions that have come at once over half an interval', async () => {
-    const harness = await SessionHarness.start();
-    const firstMs: number[] = [];
-    for (let i = 0; i < 20; i++) {
-      const { session } = await harness.open({ heartbeatMs: HEARTBEAT_MS });
-      firstMs.push(session.sweep(harness.clock.monotonicMs()));
-    }
-    firstMs.sort((a, b) => a - b);
-    const gaps = [...firstMs, HEARTBEAT_MS].map((ms, i) => ms - (firstMs[i - 1] ?? HEARTBEAT_MS / 2));
-    expect(Math.min(...gaps)).toBeGreaterThanOrEqual(0);
-    // Even would be a twentieth of the half.
-    expect(Math.max(...gaps)).toBeLessThan(HEARTBEAT_MS / 2 / 10);
   });
 
   test('sends the heartbeat of an idle connection at once, and behind what waits to be told of another', async () => {
     const harness = await SessionHarness.start();
     const { session, wire } = await harness.open({ heartbeatMs: HEARTBEAT_MS });
     harness.clock.advance(HEARTBEAT_MS);
-    session.sweep(harness.clock.monotonicMs());
+    harness.send(session, [CLIENT_OPS.HEARTBEAT, []]);
     expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toEqual([[[]]]);
     harness.clock.advance(HEARTBEAT_MS);
     harness.send(session, [CLIENT_OPS.QUEUE_LIST, 1, null, 1]);
-    session.sweep(harness.clock.monotonicMs());
+    harness.send(session, [CLIENT_OPS.HEARTBEAT, []]);
     expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toHaveLength(1);
     await harness.turn();
     expect(wire.frames.map(readOp).slice(-2)).toEqual([SERVER_OPS.REPLY, SERVER_OPS.HEARTBEAT]);
@@ -124,7 +133,7 @@ describe('session', () => {
     );
     await harness.turn();
     harness.clock.advance(HEARTBEAT_MS);
-    session.sweep(harness.clock.monotonicMs());
+    harness.send(session, [CLIENT_OPS.HEARTBEAT, [7, 1]]);
     await harness.turn();
     expect(wire.fieldsOf(SERVER_OPS.HEARTBEAT)).toEqual([[[7, 1]]]);
   });
