@@ -11,8 +11,13 @@ export interface LovageServerOptions {
   /** Where the temporary data directory is made; default: the system's place for them. */
   readonly directory?: string | undefined;
   readonly build?: Build;
+  /** Default: `always`. */
+  readonly sync?: Sync | undefined;
   readonly flags?: readonly string[];
 }
+
+/** When the journal is synced, as `lovage start --sync` takes it. */
+export type Sync = 'always' | '50';
 
 /** What stays when the broker is started again. */
 interface ServerParts {
@@ -35,11 +40,16 @@ export class LovageServer implements Server {
     this.version = version;
   }
 
-  static async start({ directory, build = buildIn(ROOT), flags = [] }: LovageServerOptions): Promise<LovageServer> {
+  static async start({
+    directory,
+    build = buildIn(ROOT),
+    sync = 'always',
+    flags = [],
+  }: LovageServerOptions): Promise<LovageServer> {
     const parts = {
       data: await tempDirectory(directory),
       build,
-      flags: ['--sync', 'always', ...flags],
+      flags: ['--sync', sync, ...flags],
       mishap: new Mishap(),
     };
     const broker = await startBroker(parts);

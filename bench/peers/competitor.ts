@@ -1,5 +1,5 @@
 /** One system of the comparison, Lovage among them. */
-import { LovageServer } from '../broker/lovage-server.js';
+import { LovageServer, type Sync } from '../broker/lovage-server.js';
 import type { LatencyResult } from '../load/latency-run.js';
 import type { Server } from '../load/server.js';
 import type { ThroughputResult } from '../load/throughput-run.js';
@@ -26,14 +26,15 @@ export interface Measured {
   readonly latency: LatencyResult[];
 }
 
-export function lovageCompetitor({ directory, build }: BenchOptions): Competitor {
+/** Lovage that syncs before it confirms, and one that does not, to be compared with those that do not either. */
+export function lovageCompetitor({ directory, build }: BenchOptions, sync: Sync): Competitor {
   return {
-    title: 'Lovage',
-    durability: 'sync before confirm',
+    title: sync === 'always' ? 'Lovage' : `Lovage, --sync ${sync}`,
+    durability: sync === 'always' ? 'sync before confirm' : 'confirm before sync (every 50 ms)',
     hasPriorities: true,
     client: `@lovage/client ${libraryVersion('@lovage/client')}`,
-    settings: '--sync always, priorities 0-9.',
-    start: () => LovageServer.start({ directory, build }),
+    settings: `--sync ${sync}, priorities 0-9.`,
+    start: () => LovageServer.start({ directory, build, sync }),
   };
 }
 

@@ -24,8 +24,8 @@ export async function comparePeers(peers: readonly Peer[], options: BenchOptions
   const missing = peers.filter(({ program }) => pathOf(program) === null).map(howToGet);
   for (const text of missing) note(text);
   const here = peers.filter(({ program }) => pathOf(program) !== null);
-  const lovage = measured(lovageCompetitor(options));
-  const others = here.map((peer) => measured(competitorOf(peer, options)));
+  const lovage = measured(lovageCompetitor(options, 'always'));
+  const others = [lovageCompetitor(options, '50'), ...here.map((peer) => competitorOf(peer, options))].map(measured);
   const limits: LimitResult[] = [];
   const failures = new Map<Measured, string>();
   for (let round = 1; round <= options.rounds; round++) {
