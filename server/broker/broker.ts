@@ -37,7 +37,7 @@ const TIMER_MS_MAX = 3_600_000;
 /**
  * Bytes staged at which a batch goes to an idle disk before the turn is over. A full window of publishes arrives in one turn; taken as one batch it would
  * be applied, synced, confirmed and filled again in turns that all wait for each other. Cut, one part is synced while the next is applied
- * (measured: see bench/README.md).
+ * (measured: see bench/README.md). Where no confirm waits for a sync there is nothing to gain.
  */
 const EARLY_BATCH_BYTES = 48 * 1024;
 /** Bytes staged and not yet written above which connections are not read from (promise P9). */
@@ -77,8 +77,12 @@ export class Broker implements BatchOwner {
   readonly #router: EffectRouter;
   readonly #housekeeping: Housekeeping;
   readonly #archiver: Archiver | null;
+  readonly #earlyBatchBytes: number;
   readonly #syncObservers: ((ms: number) => void)[] = [];
   readonly #congested: (() => void)[] = [];
+  readonly #resting: (() => void)[] = [];
+  /** Turns of the event loop in which anything has arrived. */
+  turns = 0;
   #isTurnAsked = false;
   #isCommitting = false;
   #commitDone: Promise<void> = Promise.resolve();
@@ -101,6 +105,7 @@ export class Broker implements BatchOwner {
     this.engine = engine;
     this.#journal = journal;
     this.#clock = clock;
+    this.#earlyBatchBytes = journal.syncClass === 'always' ? EARLY_BATCH_BYTES : Number.POSITIVE_INFINITY;
     this.#router = new EffectRouter(engine.state, journal, archive);
     this.flow = new FlowGate(
       flow,
@@ -185,7 +190,7 @@ export class Broker implements BatchOwner {
     if (command.type === 'message-act' && command.act === 'revoke')
       this.engine.refuseResults(!this.#journal.hasRoom(command.result.bytes.length));
     this.engine.apply(command, this.#clock.wallMs(), this.#router);
-    if (!this.#isCommitting && this.#journal.stagedBytes >= EARLY_BATCH_BYTES) this.#commitDone = this.#commit();
+    if (!this.#isCommitting && this.#journal.stagedBytes >= this.#earlyBatchBytes) this.#commitDone = this.#commit();
     this.#askTurn();
   }
 
@@ -216,6 +221,12 @@ export class Broker implements BatchOwner {
     if (this.#journal.stagedBytes < STAGED_BYTES_MAX) return false;
     this.#congested.push(then);
     return true;
+  }
+
+  /** Has `then` called when this turn is over. */
+  afterTurn(then: () => void): void {
+    this.#resting.push(then);
+    this.#askTurn();
   }
 
   /**
@@ -378,6 +389,8 @@ export class Broker implements BatchOwner {
     if (this.engine.isSweeping) this.#clock.atTurnEnd(() => this.tick());
     this.#archiver?.look();
     this.#armTimer();
+    this.turns++;
+    if (this.#resting.length > 0) for (const then of this.#resting.splice(0)) then();
   }
 
   /**

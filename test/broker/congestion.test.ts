@@ -14,9 +14,13 @@ describe('a broker with far more staged than the disk takes', () => {
     harness.journal.isHeld = true;
     const message = { queue: 'q', body: 'x'.repeat(8 * MIB) };
     // The first goes to the idle disk at once, the others gather behind it.
-    for (let frame = 0; frame < 4; frame++) client.publish([message]);
-    expect(client.wire.isPaused).toBe(false);
+    for (let frame = 0; frame < 4; frame++) {
+      client.publish([message]);
+      await harness.turns();
+      expect(client.wire.isPaused).toBe(false);
+    }
     client.publish([message]);
+    await harness.turns();
     expect(client.wire.isPaused).toBe(true);
     // Whoever has frames in the system's buffers hears of it when the next one is read.
     other.publish([{ queue: 'q', body: 'x' }]);
