@@ -1,6 +1,6 @@
 /**
- * When connections are looked at. Ten thousand timers at ten thousand moments would wake the loop a thousand times a second, for one connection each; here all that are
- * due within the same GRAIN_MS have one timer.
+ * When connections are looked at. Ten thousand timers would wake the loop five hundred times a second with heartbeats of 20 s, for one connection each; here all that are due
+ * within the same GRAIN_MS have one timer.
  */
 
 /** ms by which a look may be late. */

@@ -75,6 +75,7 @@ export class Outbox implements BucketSender {
   #answerBytes = 0;
   /** Buffers of the pool that the socket has not taken yet; null: none so far. */
   #pooled: Buffer[] | null = null;
+  #isAbandoned = false;
 
   /** `audit` sees the answers leave; `events` are told when they, or the payload of a bucket's deliveries, have left. */
   constructor({ broker, framePool }: OutboxContext, wire: Wire, audit: AuditTrail, events: OutboxEvents) {
@@ -110,6 +111,7 @@ export class Outbox implements BucketSender {
 
   /** The socket is gone, and what was on its way with it. */
   abandon(): void {
+    this.#isAbandoned = true;
     for (const buffer of this.#pooled?.splice(0) ?? []) this.#pool.give(buffer);
   }
 
@@ -186,7 +188,8 @@ export class Outbox implements BucketSender {
   }
 
   #sendFrame(leases: NumberList, from: number, to: number, then?: () => void): void {
-    const pooled = this.#pool.take(this.#frameBytes);
+    // Nobody would tell when a socket that is gone has taken it.
+    const pooled = this.#isAbandoned ? null : this.#pool.take(this.#frameBytes);
     const buffer = pooled ?? Buffer.allocUnsafe(this.#frameBytes);
     const frame = this.#encode(buffer, leases, from, to);
     if (pooled === null) return this.#wire.send(frame, then);

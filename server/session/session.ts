@@ -406,7 +406,7 @@ export class Session implements Member, FlowWatcher, OutboxEvents {
     }
   }
 
-  /** The client's heartbeat has come. It is answered while everything of the connection is at hand: a moment of its own for each would cost twice as much. */
+  /** The client's heartbeat has come. It is answered while everything of the connection is at hand: at a moment of its own it would have to be fetched from memory once more. */
   answerHeartbeat(): void {
     const nowMs = this.#heardAtMs;
     if (nowMs - this.#beatAtMs >= this.#heartbeatMs * ANSWER_INTERVALS) this.#beat(nowMs);
