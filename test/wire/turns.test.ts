@@ -68,13 +68,16 @@ test('the bytes of different turns are not counted together', async () => {
   }
 });
 
-test('one that is closed meanwhile is not read from again', async () => {
+test('one that is gone before the turn is over harms nobody', async () => {
   const harness = await SessionHarness.start();
-  const flood = await Publisher.start(harness);
+  const [flood, other] = [await Publisher.start(harness), await Publisher.start(harness)];
   flood.publish(FRAMES);
   flood.session.closed();
+  other.publish(1);
+  await harness.turn();
   await harness.turn();
   expect(harness.failures).toEqual([]);
+  expect([flood.session.isOpen, other.session.isOpen, other.confirmed]).toEqual([false, true, 1]);
 });
 
 test('where no confirm waits for a sync none leaves before the turn is over', async () => {
