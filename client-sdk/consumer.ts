@@ -14,29 +14,13 @@
  *     cancelling  nothing new comes, what runs goes on         -> ended when the last handler is done and its answer is on disk
  *     ended
  */
-import {
-  CLIENT_OPS,
-  type ErrorCode,
-  LovageError,
-  type Note,
-  type ResultFields,
-  type WireDelivery,
-} from '@lovage/protocol';
+import { CLIENT_OPS, type LovageError, type WireDelivery } from '@lovage/protocol';
 import { ignore } from './captured-promise.js';
-import {
-  ActiveDelivery,
-  DELIVERY_STATE,
-  type Delivery,
-  type DeliveryOwner,
-  nackOfFailure,
-  type ParsedNack,
-} from './delivery.js';
-import { invalidArgument, textOf } from './errors.js';
-import type { FollowUp } from './follow-ups.js';
-import type { NoteSender } from './notes.js';
+import { ActiveDelivery, DELIVERY_STATE, type Delivery } from './delivery.js';
 import { type ConsumerOptions, parseConcurrency, parsePrefetch } from './options.js';
 import type { Requests } from './requests.js';
-import { type Gather, SETTLED_BEFORE, type Settlements } from './settlements.js';
+import type { Settlements } from './settlements.js';
+import { type SettlingContext, StartedDeliveries } from './started-deliveries.js';
 import type { TagSet } from './tag-set.js';
 import { WaitingList } from './waiting-list.js';
 
@@ -66,19 +50,13 @@ export interface Consumer {
 }
 
 /** What a consumer needs of its client. */
-export interface ConsumerContext {
+export interface ConsumerContext extends SettlingContext {
   readonly requests: Requests;
-  readonly settlements: Settlements;
-  readonly notes: NoteSender;
-  /** Bytes of a body that the broker takes. */
-  bodyBytesMax(): number;
-  /** What is published with a settlement, as a frame; null for nothing. Throws what `publish` rejects. */
-  followFrame(followUps: readonly FollowUp[], resultBytes: number): Uint8Array | null;
   /** It has ended and nothing of it is left. */
   forget(consumer: ActiveConsumer): void;
 }
 
-export class ActiveConsumer implements Consumer, DeliveryOwner {
+export class ActiveConsumer implements Consumer {
   readonly id: number;
   readonly ended: Promise<LovageError | null>;
   readonly #options: ConsumerOptions;
@@ -91,9 +69,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   #givenConcurrency: number | null;
   #concurrency: number;
   readonly #waiting = new WaitingList();
-  /** List of those that are started and not settled. */
-  #started: ActiveDelivery | null = null;
-  #startedCount = 0;
+  readonly #started: StartedDeliveries;
   /** Handlers at work. */
   #running = 0;
   #isPumping = false;
@@ -113,6 +89,12 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     this.#prefetch = options.fields.prefetch;
     this.#givenConcurrency = options.concurrency;
     this.#concurrency = this.#concurrencyOf(this.#prefetch);
+    this.#started = new StartedDeliveries(options, context, {
+      mayGather: () => this.#waiting.size > 2 * this.#concurrency,
+      removed: () => {
+        if (this.#state === 'ended') this.#forgetIfDone();
+      },
+    });
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -120,10 +102,6 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
 
   get queues(): readonly string[] {
     return this.#options.fields.queues;
-  }
-
-  get bodyBytesMax(): number {
-    return this.#context.bodyBytesMax();
   }
 
   get prefetch(): number {
@@ -136,7 +114,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
 
   /** Deliveries that hold a credit, as far as is known here. */
   get unsettled(): number {
-    return this.#waiting.size + this.#startedCount;
+    return this.#waiting.size + this.#started.size;
   }
 
   /** First CONSUME. Rejects with what it was refused with. */
@@ -188,10 +166,10 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   /** A delivery has come. One that the broker sent before it heard of a cancel goes back by that cancel, unless it was settled by being sent. */
   deliver(wire: WireDelivery): void {
     if (this.#state === 'cancelling' || this.#state === 'ended') {
-      if (!this.#isSettledWhenSent) return;
+      if (!this.#started.isSettledWhenSent) return;
       if (this.#state === 'ended' || this.#work.handler === undefined) return this.#settlements.ack(wire.tag);
     }
-    const delivery = new ActiveDelivery(wire, this);
+    const delivery = new ActiveDelivery(wire, this.#started);
     if (this.#isGivenBack(delivery)) return;
     if (this.#running < this.#concurrency && this.#waiting.size === 0) this.#run(delivery);
     else this.#waiting.add(delivery);
@@ -201,7 +179,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   /** Asks whether it is wanted at all. One that is settled by being sent cannot go back. */
   #isGivenBack(delivery: ActiveDelivery): boolean {
     const { giveBack } = this.#options;
-    if (giveBack === null || this.#isSettledWhenSent) return false;
+    if (giveBack === null || this.#started.isSettledWhenSent) return false;
     const delayMs = giveBack(delivery);
     if (delayMs === null) return false;
     delivery.state = DELIVERY_STATE.LOST;
@@ -212,13 +190,13 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   /** Starts the most urgent of those that wait, for a loop; null if none does. */
   take(): ActiveDelivery | null {
     const delivery = this.#waiting.take();
-    if (delivery !== null) this.#start(delivery);
+    if (delivery !== null) this.#started.begin(delivery);
     return delivery;
   }
 
   /** RECALL: what has not started goes back. */
   recall(tags: TagSet): void {
-    if (this.#waiting.size === 0 || this.#isSettledWhenSent) return;
+    if (this.#waiting.size === 0 || this.#started.isSettledWhenSent) return;
     for (const delivery of this.#waiting.remove(({ tag }) => tags.has(tag))) {
       delivery.state = DELIVERY_STATE.LOST;
       this.#settlements.release(delivery.tag);
@@ -228,79 +206,12 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   /** REVOKED: the broker has taken these back for good, also from their handlers. */
   revoked(tags: TagSet, error: LovageError): void {
     for (const delivery of this.#waiting.remove(({ tag }) => tags.has(tag))) delivery.state = DELIVERY_STATE.LOST;
-    this.#loseStarted(tags, error);
-  }
-
-  settleByHand(delivery: ActiveDelivery, nack: ParsedNack | null): Promise<void> {
-    if (delivery.state === DELIVERY_STATE.DETACHED) return Promise.resolve();
-    if (!isOpen(delivery)) return rejection(refusal(delivery));
-    this.#settled(delivery);
-    const { tag } = delivery.wire;
-    const startSeq = this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq;
-    if (nack === null || this.#options.fields.ack !== 'late')
-      return this.#settlements.ackAwaited(tag, startSeq, this.#gather);
-    return this.#settlements.nackAwaited(tag, startSeq, nack);
-  }
-
-  completeByHand(delivery: ActiveDelivery, result: ResultFields): Promise<void> {
-    if (delivery.state === DELIVERY_STATE.DETACHED) return Promise.resolve();
-    if (!isOpen(delivery)) return rejection(refusal(delivery));
-    this.#settled(delivery);
-    const { tag } = delivery.wire;
-    if (this.#options.fields.ack !== 'late')
-      return this.#settlements.ackAwaited(tag, this.#isSettledAtBroker(delivery) ? SETTLED_BEFORE : delivery.startSeq);
-    return this.#settlements.completeAwaited(tag, delivery.startSeq, result, this.#gather);
-  }
-
-  settleWith(delivery: ActiveDelivery, result: ResultFields | null, publish: readonly FollowUp[]): Promise<void> {
-    const pending = this.#settleWith(delivery, result, publish);
-    pending.catch(ignore);
-    return pending;
-  }
-
-  /** The delivery stays as it is until the broker has answered: a refusal of what is published leaves it to its handler. */
-  async #settleWith(
-    delivery: ActiveDelivery,
-    result: ResultFields | null,
-    publish: readonly FollowUp[],
-  ): Promise<void> {
-    const { ack } = this.#options.fields;
-    if (ack !== 'late') throw invalidArgument('publish', publish, `nothing, because the ack mode is "${ack}"`);
-    if (!isOpen(delivery)) throw refusal(delivery);
-    const frame = this.#context.followFrame(publish, result?.body.length ?? 0);
-    const { tag } = delivery.wire;
-    const settled =
-      frame === null
-        ? this.#settlements.ackAwaited(tag, delivery.startSeq)
-        : this.#settlements.completeWith(tag, delivery.startSeq, result, frame);
-    delivery.pending = settled;
-    try {
-      await settled;
-    } catch (error) {
-      delivery.pending = null;
-      if (isOver(error as LovageError) && delivery.state === DELIVERY_STATE.STARTED) this.#settled(delivery);
-      throw error;
-    }
-    delivery.pending = null;
-    if (delivery.state === DELIVERY_STATE.STARTED) this.#settled(delivery);
-  }
-
-  async begun(delivery: ActiveDelivery): Promise<boolean> {
-    this.#settlements.tellStarts();
-    // Others that begin in this turn are told in the same frame.
-    await null;
-    await this.#settlements.whenAnswered();
-    return delivery.state === DELIVERY_STATE.STARTED;
-  }
-
-  /** One that is settled, or taken back, has nothing to tell any more. */
-  note(delivery: ActiveDelivery, note: Note): void {
-    if (delivery.state === DELIVERY_STATE.STARTED) this.#context.notes.add(delivery, note);
+    this.#started.lose(tags, error);
   }
 
   /** The connection is lost: the broker gives what has not started to others. */
   disconnected(): void {
-    if (!this.#isSettledWhenSent) this.#forgetWaiting();
+    if (!this.#started.isSettledWhenSent) this.#forgetWaiting();
   }
 
   /**
@@ -308,38 +219,21 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
    * handlers are told.
    */
   resumed(held: TagSet | null, error: LovageError): void {
-    if (this.#isSettledWhenSent) this.#detachWaiting(held);
+    if (this.#started.isSettledWhenSent) this.#detachWaiting(held);
     else this.#forgetWaiting();
-    for (let delivery = this.#started; delivery !== null; ) {
-      const { next } = delivery;
-      // Of one whose settlement is under way the answer to that tells.
-      const isTold = delivery.pending !== null;
-      if (!isTold && (held === null || !held.has(delivery.wire.tag))) {
-        if (this.#isSettledAtBroker(delivery)) this.#detach(delivery);
-        else this.#lose(delivery, error);
-      }
-      delivery = next;
-    }
+    this.#started.resumed(held, error);
     this.#pump();
   }
 
   /** REFUSED: these deliveries were started in vain. */
   refused(tags: TagSet, error: LovageError): void {
-    this.#loseStarted(tags, error);
-  }
-
-  #loseStarted(tags: TagSet, error: LovageError): void {
-    for (let delivery = this.#started; delivery !== null; ) {
-      const { next } = delivery;
-      if (tags.has(delivery.wire.tag)) this.#lose(delivery, error);
-      delivery = next;
-    }
+    this.#started.lose(tags, error);
   }
 
   /** Every tag that is in use here and not settled: with a handler, or waiting. */
   heldTags(): number[] {
     const tags: number[] = [];
-    for (let delivery = this.#started; delivery !== null; delivery = delivery.next) tags.push(delivery.wire.tag);
+    this.#started.each(({ tag }) => tags.push(tag));
     this.#waiting.each(({ tag, state }) => {
       if (state === DELIVERY_STATE.WAITING) tags.push(tag);
     });
@@ -360,26 +254,8 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   abandon(error: LovageError): void {
     this.#isAbandoned = true;
     this.#finish(error);
-    for (let delivery = this.#started; delivery !== null; ) {
-      const { next } = delivery;
-      this.#lose(delivery, error);
-      delivery = next;
-    }
+    this.#started.loseAll(error);
     this.#wakeQuiet();
-  }
-
-  get #gather(): Gather {
-    return { withinMs: this.#gatherMs, mayWait: this.#options.gatherMs > 0 };
-  }
-
-  /** ms that the end of a handler may wait for that of others: none when there will soon be nothing to begin. */
-  get #gatherMs(): number {
-    const { gatherMs } = this.#options;
-    return gatherMs > 0 && this.#waiting.size > 2 * this.#concurrency ? gatherMs : 0;
-  }
-
-  get #isSettledWhenSent(): boolean {
-    return this.#options.fields.ack === 'none';
   }
 
   get #names(): string {
@@ -409,7 +285,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   async #unsubscribe(): Promise<void> {
     this.#state = 'cancelling';
     // A loop that is left takes nothing any more, a handler works off what is its own.
-    if (!this.#isSettledWhenSent || this.#work.handler === undefined) this.#forgetWaiting();
+    if (!this.#started.isSettledWhenSent || this.#work.handler === undefined) this.#forgetWaiting();
     this.#settlements.tellStarts();
     const { requests } = this.#context;
     const what = `cancel the consumer of ${this.#names}`;
@@ -445,18 +321,8 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     this.#forgetIfDone();
   }
 
-  #start(delivery: ActiveDelivery): void {
-    if (delivery.state === DELIVERY_STATE.DETACHED) return;
-    delivery.state = DELIVERY_STATE.STARTED;
-    this.#link(delivery);
-    if (this.#isSettledWhenSent) return;
-    const { fields, gatherMs } = this.#options;
-    if (gatherMs === 0 || fields.ack !== 'late') this.#settlements.start(delivery);
-    else this.#settlements.startWithin(delivery, gatherMs);
-  }
-
   #run(delivery: ActiveDelivery): void {
-    this.#start(delivery);
+    this.#started.begin(delivery);
     this.#running++;
     let promise: Promise<unknown> | null;
     try {
@@ -487,19 +353,12 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   }
 
   #done(delivery: ActiveDelivery): void {
-    if (delivery.state === DELIVERY_STATE.STARTED) {
-      this.#settled(delivery);
-      this.#settlements.ack(delivery.wire.tag, this.#gatherMs);
-    }
+    this.#started.done(delivery);
     this.#free();
   }
 
   #failed(delivery: ActiveDelivery, error: unknown): void {
-    if (delivery.state === DELIVERY_STATE.STARTED) {
-      this.#settled(delivery);
-      if (this.#options.fields.ack === 'late') this.#settlements.nack(delivery.wire.tag, nackOfFailure(textOf(error)));
-      else this.#settlements.ack(delivery.wire.tag);
-    }
+    this.#started.failed(delivery, error);
     this.#report(error, delivery);
     this.#free();
   }
@@ -532,39 +391,12 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
     this.#isPumping = false;
   }
 
-  #settled(delivery: ActiveDelivery): void {
-    delivery.state = DELIVERY_STATE.SETTLED;
-    this.#context.notes.settled(delivery);
-    this.#unlink(delivery);
-  }
-
-  /** The broker has done with it, so that nobody else will get it. */
-  #isSettledAtBroker({ startSeq }: ActiveDelivery): boolean {
-    const { ack } = this.#options.fields;
-    if (ack === 'early') return startSeq !== 0 && startSeq <= this.#settlements.answeredSeq;
-    return ack === 'none';
-  }
-
-  /** Its handler goes on and has nothing more to tell the broker. */
-  #detach(delivery: ActiveDelivery): void {
-    this.#unlink(delivery);
-    this.#context.notes.lost(delivery);
-    delivery.state = DELIVERY_STATE.DETACHED;
-  }
-
-  /** Going on is in vain. */
-  #lose(delivery: ActiveDelivery, error: LovageError): void {
-    this.#unlink(delivery);
-    this.#context.notes.lost(delivery);
-    delivery.state = DELIVERY_STATE.LOST;
-    delivery.abort(error);
-  }
-
   #forgetWaiting(): void {
     if (this.#waiting.size === 0) return;
     for (const delivery of this.#waiting.remove(() => true)) {
       // One that is settled goes nowhere, but its credit does.
-      if (this.#isSettledWhenSent && delivery.state === DELIVERY_STATE.WAITING) this.#settlements.ack(delivery.tag);
+      if (this.#started.isSettledWhenSent && delivery.state === DELIVERY_STATE.WAITING)
+        this.#settlements.ack(delivery.tag);
       delivery.state = DELIVERY_STATE.LOST;
     }
   }
@@ -577,25 +409,7 @@ export class ActiveConsumer implements Consumer, DeliveryOwner {
   }
 
   #forgetIfDone(): void {
-    if (this.#running === 0 && this.#startedCount === 0) this.#context.forget(this);
-  }
-
-  #link(delivery: ActiveDelivery): void {
-    delivery.next = this.#started;
-    if (this.#started !== null) this.#started.previous = delivery;
-    this.#started = delivery;
-    this.#startedCount++;
-  }
-
-  #unlink(delivery: ActiveDelivery): void {
-    const { next, previous } = delivery;
-    if (previous === null) this.#started = next;
-    else previous.next = next;
-    if (next !== null) next.previous = previous;
-    delivery.next = null;
-    delivery.previous = null;
-    this.#startedCount--;
-    if (this.#state === 'ended') this.#forgetIfDone();
+    if (this.#running === 0 && this.#started.size === 0) this.#context.forget(this);
   }
 }
 
@@ -604,36 +418,4 @@ function promiseOf(value: unknown): Promise<unknown> | null {
   if (value instanceof Promise) return value;
   const isThenable = typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
   return isThenable ? Promise.resolve(value) : null;
-}
-
-/** One that does no harm when nobody awaits it. */
-function rejection(error: LovageError): Promise<never> {
-  const promise = Promise.reject(error);
-  promise.catch(ignore);
-  return promise;
-}
-
-/** It can be settled. */
-function isOpen({ state, pending }: ActiveDelivery): boolean {
-  return state === DELIVERY_STATE.STARTED && pending === null;
-}
-
-/** Answers after which the delivery is nobody's here: it is settled, taken back, or the session is over. */
-const OVER: ReadonlySet<ErrorCode> = new Set([
-  'ALREADY_SETTLED',
-  'SUPERSEDED',
-  'UNKNOWN_TAG',
-  'REVOKED',
-  'CONNECTION_LOST',
-  'CLIENT_CLOSED',
-]);
-
-/** Whether a settlement was refused because the delivery is over, and not because of what was to be published with it. */
-export function isOver({ code }: LovageError): boolean {
-  return OVER.has(code);
-}
-
-function refusal(delivery: ActiveDelivery): LovageError {
-  if (delivery.state === DELIVERY_STATE.SETTLED || delivery.pending !== null) return new LovageError('ALREADY_SETTLED');
-  return delivery.lossError ?? new LovageError('SUPERSEDED');
 }

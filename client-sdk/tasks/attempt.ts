@@ -8,8 +8,8 @@
  *     ack mode early, and it was begun before ──► the same, without a call: whoever began it has gone
  */
 import { type ErrorCode, LovageError } from '@lovage/protocol';
-import { isOver } from '../consumer.js';
 import type { FollowUp } from '../follow-ups.js';
+import { isOver } from '../started-deliveries.js';
 import type { TaskApp } from './app.js';
 import { decodePayload, encodePayload } from './codec.js';
 import { ActiveContext, RetryRequest } from './context.js';

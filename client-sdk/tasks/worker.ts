@@ -6,7 +6,7 @@
  */
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ErrorCode, LIMITS, LovageError, type WorkerFacts } from '@lovage/protocol';
+import { LIMITS, LovageError, type WorkerFacts } from '@lovage/protocol';
 import type { Client } from '../client.js';
 import type { Consumer } from '../consumer.js';
 import type { ActiveDelivery, Delivery } from '../delivery.js';
@@ -16,10 +16,12 @@ import type { TaskApp } from './app.js';
 import { Autoscaler } from './autoscaler.js';
 import { ChildPool } from './child-pool.js';
 import { childRegistry } from './child-registry.js';
+import { Intake } from './intake.js';
 import { LocalPool, noHardLimit } from './local-pool.js';
 import type { Pool, PoolKind, RunningTask, TimeLimits } from './pool.js';
 import { NAME_HEADER } from './task.js';
 import type { TaskFacts } from './task-facts.js';
+import { UnknownTasks } from './unknown-tasks.js';
 import { carryOut } from './worker-control.js';
 import {
   concurrencyMax,
@@ -61,21 +63,8 @@ const ABORT_MS = 1_000;
  * the thread of the worker the broker has to know at once, because that dies with its task.
  */
 const GATHER_MS = 2;
-/** ms before it consumes again what the broker has ended: doubling from the first to the second. */
-const AGAIN_MS_MIN = 100;
-const AGAIN_MS_MAX = 10_000;
 /** ms between two looks of the autoscaler. */
 const LOOK_MS = 250;
-/** ms in which tasks that nobody here has are gathered before the broker is told. */
-const TELL_MS = 1_000;
-/** ms before `onError` is told of one of them again. */
-const TELL_AGAIN_MS = 60_000;
-
-/** A consumer, and why it does not serve all of its queues any more; null if it was cancelled. */
-interface Taking {
-  readonly consumer: Consumer;
-  readonly lost: Promise<LovageError | null>;
-}
 
 export class Worker {
   readonly #app: TaskApp;
@@ -88,16 +77,9 @@ export class Worker {
   #autoscaler: Autoscaler | null;
   #concurrency: number;
   #client: Client | null = null;
-  #consumer: Consumer | null = null;
-  #served: readonly string[] | null;
-  /** Consumers of other queues than now, until what they run is done. */
-  readonly #draining = new Set<Promise<void>>();
+  readonly #intake: Intake;
   #announced: { changed(): void; withdraw(): void } | null = null;
-  /** Tasks that it was given and does not have: queue and name, and how often. */
-  readonly #unknown = new Map<string, readonly [queue: string, task: string, count: number]>();
-  /** When somebody was last told of one of those here. */
-  readonly #toldMs = new Map<string, number>();
-  #tellTimer: NodeJS.Timeout | null = null;
+  readonly #unknown = new UnknownTasks(() => this.#announced?.changed());
   #startedMs = 0;
   #isStarted = false;
   #stopped: Promise<void> | null = null;
@@ -108,10 +90,10 @@ export class Worker {
     this.#app = app;
     this.#options = parseWorkerOptions(options);
     const { pool, concurrency, autoscale } = this.#options;
-    this.#served = this.#options.queues;
     this.#concurrency = concurrency;
     this.#autoscaler = autoscale === null ? null : new Autoscaler(autoscale);
     this.#pool = hasChildren(pool) ? this.#childPool(pool) : new LocalPool(app, pool);
+    this.#intake = this.#intakeOf(this.#options);
     this.#forget = forget;
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -120,8 +102,7 @@ export class Worker {
 
   /** Where it takes tasks from. */
   get queues(): readonly string[] {
-    const tasks = this.#pool.tasks.length > 0 ? this.#pool.tasks : [...this.#app.tasks.values()];
-    return this.#served ?? [...new Set(tasks.map(({ queue }) => queue))];
+    return this.#intake.queues;
   }
 
   /** What it can run, once it is started. */
@@ -131,7 +112,7 @@ export class Worker {
 
   /** Tasks at this worker that have not begun. */
   get reserved(): number {
-    return this.#consumer?.waiting ?? 0;
+    return this.#intake.waiting;
   }
 
   /** Tasks at a time. */
@@ -163,12 +144,13 @@ export class Worker {
     this.#startedMs = performance.now();
     try {
       this.#assertNotStopped();
-      this.#takeFrom(await this.#consumeFirst());
+      await this.#limitRates();
+      await this.#intake.start();
       this.#assertNotStopped();
     } catch (error) {
       // Children would keep the program alive.
       this.#pool.kill();
-      await this.#consumer?.cancel();
+      await this.#intake.stop();
       throw error;
     }
     this.#announced = this.#client.workers.announce(
@@ -208,14 +190,14 @@ export class Worker {
 
   /** Takes tasks from this queue as well, behind the others. Rejects INVALID_NAME, and what `client.consume` rejects. */
   async addQueue(queue: string): Promise<void> {
-    if (!this.queues.includes(queue)) await this.#serve([...this.queues, queue]);
+    if (!this.queues.includes(queue)) await this.#intake.serve([...this.queues, queue]);
   }
 
   /** Takes no more from this queue; what it has of it and has not begun goes back. Rejects INVALID_ARGUMENT for the last one. */
   async cancelQueue(queue: string): Promise<void> {
     const left = this.queues.filter((other) => other !== queue);
     if (left.length === 0) throw invalidArgument('queue', queue, 'one of several queues: stop the worker instead');
-    if (left.length < this.queues.length) await this.#serve(left);
+    if (left.length < this.queues.length) await this.#intake.serve(left);
   }
 
   /** Attempts at a task that begin from now on go by these limits, in ms; null for none. Throws INVALID_ARGUMENT for a task that it does not have. */
@@ -243,9 +225,8 @@ export class Worker {
     if (size === this.#concurrency) return;
     this.#concurrency = size;
     this.#pool.resize(size);
-    this.#consumer?.setConcurrency(size);
     this.#announced?.changed();
-    await this.#consumer?.setPrefetch(this.#prefetch);
+    await this.#intake.resize(this.#prefetch);
   }
 
   /** Children with the code as it is now take the place of those that run, each when it is ready and its predecessor has nothing to do. Throws INVALID_ARGUMENT in `async` and `solo`. */
@@ -256,14 +237,15 @@ export class Worker {
   /** Takes nothing more, gives back what has not begun, and waits for what runs. Asked again with less `graceMs`, it waits less. */
   stop({ graceMs }: StopOptions = {}): Promise<void> {
     const ms = whole('graceMs', graceMs, { min: 0, max: 2_147_483_647, fallback: 30_000 });
-    const cancelled = Promise.all([this.#consumer?.cancel(), ...this.#draining]).then(() => undefined);
+    const cancelled = this.#intake.stop();
     void this.#giveUpAfter(ms, cancelled);
     this.#stopped ??= this.#stop(cancelled);
     return this.#stopped;
   }
 
   async #stop(cancelled: Promise<void>): Promise<void> {
-    for (const timer of [this.#lookTimer, this.#tellTimer]) if (timer !== null) clearTimeout(timer);
+    if (this.#lookTimer !== null) clearTimeout(this.#lookTimer);
+    this.#unknown.stop();
     await cancelled;
     this.#announced?.withdraw();
     await this.#pool.stop();
@@ -304,20 +286,32 @@ export class Worker {
     });
   }
 
-  async #consumeFirst(): Promise<Taking> {
-    const { queues } = this;
-    if (queues.length === 0) throw invalidArgument('queues', queues, 'a task, or queues to take tasks from');
-    for (const { name, rateLimit } of this.tasks) if (rateLimit !== null) await this.#app.limited(name, rateLimit);
-    return await this.#consume(queues);
+  #intakeOf({ queues, onError }: ParsedWorkerOptions): Intake {
+    return new Intake({
+      queues: () => queues ?? this.#queuesOfTasks(),
+      concurrency: () => this.#concurrency,
+      consume: (served, queueGone) => this.#consume(served, queueGone),
+      forgetQueues: (gone) => this.#app.forgetQueues(gone),
+      onError,
+      isClosed: () => this.#client!.status.current.state === 'closed',
+      over: (error) => this.#end(error),
+      changed: () => this.#announced?.changed(),
+    });
   }
 
-  async #consume(queues: readonly string[]): Promise<Taking> {
+  #queuesOfTasks(): readonly string[] {
+    const tasks = this.#pool.tasks.length > 0 ? this.#pool.tasks : [...this.#app.tasks.values()];
+    return [...new Set(tasks.map(({ queue }) => queue))];
+  }
+
+  async #limitRates(): Promise<void> {
+    for (const { name, rateLimit } of this.tasks) if (rateLimit !== null) await this.#app.limited(name, rateLimit);
+  }
+
+  async #consume(queues: readonly string[], queueGone: (error: LovageError) => void): Promise<Consumer> {
+    if (queues.length === 0) throw invalidArgument('queues', queues, 'a task, or queues to take tasks from');
     await Promise.all(queues.map((queue) => this.#app.ready(queue)));
-    let queueGone: (error: LovageError) => void = () => undefined;
-    const gone = new Promise<LovageError>((resolve) => {
-      queueGone = resolve;
-    });
-    const consumer = await this.#client!.consume(queues, (delivery) => this.#run(delivery), {
+    return await this.#client!.consume(queues, (delivery) => this.#run(delivery), {
       prefetch: this.#prefetch,
       concurrency: Math.max(1, this.#concurrency - this.active),
       ack: 'late',
@@ -327,61 +321,6 @@ export class Worker {
         if (delivery === null) queueGone(error as LovageError);
       },
     });
-    return { consumer, lost: Promise.race([gone, consumer.ended]) };
-  }
-
-  #takeFrom({ consumer, lost }: Taking): void {
-    this.#consumer = consumer;
-    void lost.then((error) => {
-      if (error !== null && this.#stopped === null && consumer === this.#consumer) this.#interrupted(error);
-    });
-  }
-
-  /** A queue was deleted or may not be read any more, so the consumer does not serve it or has ended; or the connection is over for good. */
-  #interrupted(error: LovageError): void {
-    this.#options.onError(error);
-    if (this.#client!.status.current.state === 'closed') return this.#end(error);
-    void this.#consumeAgain(error.code);
-  }
-
-  /** Until it works, or the worker stops. Each reason is told once. */
-  async #consumeAgain(told: ErrorCode): Promise<void> {
-    let known = told;
-    for (let delayMs = AGAIN_MS_MIN; ; delayMs = Math.min(AGAIN_MS_MAX, 2 * delayMs)) {
-      await sleep(delayMs);
-      if (this.#stopped !== null) return;
-      try {
-        this.#app.forgetQueues(this.queues);
-        return this.#replace(await this.#consume(this.queues));
-      } catch (thrown) {
-        const error = thrown as LovageError;
-        if (this.#client!.status.current.state === 'closed') return this.#interrupted(error);
-        if (error.code !== known) this.#options.onError(error);
-        known = error.code;
-      }
-    }
-  }
-
-  /** Other queues from now on. What runs goes on, and takes its place until it is done. */
-  async #serve(queues: readonly string[]): Promise<void> {
-    const taking = await this.#consume(queues);
-    this.#served = queues;
-    this.#replace(taking);
-  }
-
-  /** Takes from this consumer instead. */
-  #replace(taking: Taking): void {
-    const { consumer } = taking;
-    // It was told to stop meanwhile.
-    if (this.#stopped !== null) return void consumer.cancel();
-    const before = this.#consumer!;
-    this.#takeFrom(taking);
-    const drained = before.cancel().then(() => {
-      this.#draining.delete(drained);
-      if (this.#consumer === consumer) consumer.setConcurrency(this.#concurrency);
-    });
-    this.#draining.add(drained);
-    this.#announced?.changed();
   }
 
   #facts(): WorkerFacts {
@@ -393,22 +332,8 @@ export class Worker {
       concurrency: this.#concurrency,
       queues: this.queues.slice(0, LIMITS.workerQueuesMax),
       tasks: this.tasks.slice(0, LIMITS.workerTasksMax).map(({ name, version }) => [name, version]),
-      unknown: [...this.#unknown.values()],
+      unknown: this.#unknown.all,
     };
-  }
-
-  /** The broker hears of a task that nobody here has, so that it can be seen. */
-  #noteUnknown(queue: string, task: string): void {
-    const key = `${queue} ${task}`;
-    const count = (this.#unknown.get(key)?.[2] ?? 0) + 1;
-    this.#unknown.delete(key);
-    this.#unknown.set(key, [queue, task.slice(0, LIMITS.nameLengthMax), count]);
-    for (const oldest of this.#unknown.keys())
-      if (this.#unknown.size > LIMITS.workerUnknownMax) this.#unknown.delete(oldest);
-    this.#tellTimer ??= setTimeout(() => {
-      this.#tellTimer = null;
-      this.#announced?.changed();
-    }, TELL_MS);
   }
 
   /** A task that the app does not have waits for a worker that has it. */
@@ -420,19 +345,10 @@ export class Worker {
     const what = name === null ? 'a message that is no task' : `task "${name}"`;
     const message = `Cannot run ${what} of queue "${delivery.queue}": the app does not have it`;
     const details = { field: NAME_HEADER, id: delivery.id };
-    if (name !== null) this.#noteUnknown(delivery.queue, name);
-    if (this.#isToBeTold(what)) this.#options.onError(new LovageError('INVALID_ARGUMENT', message, { details }));
+    if (name !== null) this.#unknown.add(delivery.queue, name);
+    if (this.#unknown.isToBeTold(what, performance.now()))
+      this.#options.onError(new LovageError('INVALID_ARGUMENT', message, { details }));
     return UNKNOWN_DELAY_MS;
-  }
-
-  /** What nobody here has may come by thousands, again and again. */
-  #isToBeTold(what: string): boolean {
-    const nowMs = performance.now();
-    const lastMs = this.#toldMs.get(what);
-    if (lastMs !== undefined && nowMs - lastMs < TELL_AGAIN_MS) return false;
-    if (lastMs === undefined && this.#toldMs.size >= LIMITS.workerUnknownMax) this.#toldMs.clear();
-    this.#toldMs.set(what, nowMs);
-    return true;
   }
 
   #run(delivery: Delivery): Promise<void> {
@@ -447,10 +363,10 @@ export class Worker {
 
   async #look(): Promise<void> {
     const autoscaler = this.#autoscaler;
-    if (autoscaler === null || this.#consumer === null) return;
+    if (autoscaler === null || !this.#intake.isOpen) return;
     const { active, concurrency } = this;
     const isBusy = active >= concurrency && concurrency < autoscaler.bounds.max;
-    const waiting = isBusy ? this.#consumer.waiting + (await this.#readyAtBroker()) : 0;
+    const waiting = isBusy ? this.reserved + (await this.#readyAtBroker()) : 0;
     if (this.#stopped !== null || autoscaler !== this.#autoscaler) return;
     const size = autoscaler.look({ size: concurrency, active, waiting }, performance.now());
     // A lost connection: the prefetch is told again with the next change.

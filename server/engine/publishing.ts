@@ -1,7 +1,7 @@
 // hot path
 /** PUBLISH: which of its messages are taken, their ids, and their way into the queues. */
 import { type ErrorCode, PUBLISH_FLAGS, type PublishBatch, type RateTag } from '@lovage/protocol';
-import type { PublishCommand, Refusal, RefusedPublish } from './command.js';
+import type { PublishCommand, RefusedPublish } from './command.js';
 import type { DedupExpiry } from './dedup-expiry.js';
 import type { Deliveries } from './deliveries.js';
 import type { EffectSink } from './effects.js';
@@ -9,8 +9,9 @@ import { FLAG } from './message-table.js';
 import { exceededQuota } from './namespaces.js';
 import type { Places } from './places.js';
 import type { Producer } from './producers.js';
+import { PublishAnswers } from './publish-answers.js';
+import { PublishExceptions } from './publish-exceptions.js';
 import type { Queue } from './queue.js';
-import { QueueClaims } from './queue-claims.js';
 import type { QueueRegistry } from './queue-registry.js';
 import type { PublishRecord, PublishRoutes } from './record.js';
 import { RoutePlanner } from './route-planner.js';
@@ -29,13 +30,9 @@ export class Publishing {
   readonly #dedupExpiry: DedupExpiry;
   /** Queue of each target of the frame at hand. */
   readonly #targets: (Queue | null)[] = [];
-  /** index, id, index, id, ... of messages of the frame at hand that are not taken; id 0 means refused. */
-  readonly #exceptions: number[] = [];
+  readonly #exceptions: PublishExceptions;
   readonly #planner: RoutePlanner;
-  /** What the door refuses of the frame at hand. */
-  #refused: RefusedPublish | null = null;
-  /** What the frame at hand adds to the queues that refuse what is too many. */
-  readonly #claims = new QueueClaims();
+  readonly #answers: PublishAnswers;
   #idsReservedBelow = 0;
   /** Why publishes are refused now, null if they are not; DISK_FULL is for those to the journal only. Set by the broker. */
   refusal: 'DISK_FULL' | 'FLOW_BLOCKED' | null = null;
@@ -56,25 +53,24 @@ export class Publishing {
     this.#registry = registry;
     this.#deliveries = deliveries;
     this.#dedupExpiry = dedupExpiry;
+    this.#exceptions = new PublishExceptions(state);
     this.#planner = new RoutePlanner(state, registry);
+    this.#answers = new PublishAnswers(registry, this.#planner, this.#targets);
   }
 
   publish({ session: number, batch, refused = null }: PublishCommand, out: EffectSink): void {
     const session = this.#state.session(number);
     const overtakes = session.heldBack !== null && batch.problem === null && this.#overtakes(session, batch);
-    this.#refused = overtakes ? null : refused;
+    this.#answers.refused = overtakes ? null : refused;
     const code = overtakes ? 'FLOW_BLOCKED' : this.#refusalOf(batch, session.namespace);
     if (code !== null) return this.#refuse(session, batch, code, out);
     const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
     if (batch.exchanges.length > 0) return this.#publishRouted(session, batch, isMemory, out);
     this.#resolveTargets(session.namespace, batch, out);
-    this.#findExceptions(session.producer, batch);
-    const exceptions = this.#exceptions;
-    if (exceptions.length < batch.count * 2) {
-      this.#take(session, batch, isMemory, out);
-    } else {
-      this.#answerExceptions(session, batch, this.#exceptions, isMemory, out);
-    }
+    this.#exceptions.find(session.producer, batch, this.#targets);
+    const { found } = this.#exceptions;
+    if (found.length < batch.count * 2) this.#take(session, batch, isMemory, out);
+    else this.#answers.except(session, batch, found, isMemory, out);
   }
 
   /**
@@ -87,20 +83,20 @@ export class Publishing {
     refused: RefusedPublish | null,
     out: EffectSink,
   ): ErrorCode | null {
-    this.#refused = refused;
+    this.#answers.refused = refused;
     const code = this.#refusalOf(batch, namespace) ?? refused?.code ?? null;
     if (code !== null) return code;
     this.#resolveTargets(namespace, batch, out);
-    this.#findExceptions(null, batch);
-    const exceptions = this.#exceptions;
-    for (let e = 0; e < exceptions.length; e += 2)
-      if (exceptions[e + 1] === 0) return this.#whyNot(namespace, batch, exceptions[e]!).code;
+    this.#exceptions.find(null, batch, this.#targets);
+    const { found } = this.#exceptions;
+    for (let e = 0; e < found.length; e += 2)
+      if (found[e + 1] === 0) return this.#answers.whyNot(namespace, batch, found[e]!).code;
     return null;
   }
 
   /** The record of what was planned, to be written as a part of another one. */
   followRecord(namespace: string, batch: PublishBatch): PublishRecord {
-    const record = this.#record({ namespace, producer: null }, batch, [...this.#exceptions], null);
+    const record = this.#record({ namespace, producer: null }, batch, [...this.#exceptions.found], null);
     this.#state.nextId += batch.count;
     return record;
   }
@@ -217,9 +213,9 @@ export class Publishing {
   /** A frame that names exchanges. */
   #publishRouted(session: Session, batch: PublishBatch, isMemory: boolean, out: EffectSink): void {
     const plan = this.#planner;
-    const refused = plan.plan(session, batch, this.#refused, out);
+    const refused = plan.plan(session, batch, this.#answers.refused, out);
     if (refused !== null) {
-      this.#refused = refused;
+      this.#answers.refused = refused;
       return this.#refuse(session, batch, refused.code, out);
     }
     const { lists, listOf, exceptions, copies } = plan;
@@ -233,7 +229,7 @@ export class Publishing {
     const runs = receiptRuns(record, plan);
     for (let r = 0; r < runs.length; r += 3)
       out.confirm(session.number, batch.firstSeq + runs[r]!, runs[r + 1]!, runs[r + 2]!, isMemory);
-    this.#answerExceptions(session, batch, exceptions, isMemory, out);
+    this.#answers.except(session, batch, exceptions, isMemory, out);
     if (copies > 0) this.#serve(this.#reached(record, plan), out);
   }
 
@@ -271,13 +267,12 @@ export class Publishing {
 
   #take(session: Session, batch: PublishBatch, isMemory: boolean, out: EffectSink): void {
     const baseId = this.#state.nextId;
-    const record = this.#record(session, batch, this.#exceptions, null);
+    const record = this.#record(session, batch, this.#exceptions.found, null);
     this.#state.nextId += batch.count;
     if (isMemory) this.#reserveIds(out);
     this.#write(record, isMemory, out);
     this.remember(record, session.producer, isMemory);
-    if (this.#exceptions.length === 0) out.confirm(session.number, batch.firstSeq, batch.count, baseId, isMemory);
-    else this.#confirmAround(session, batch, baseId, isMemory, out);
+    this.#answers.confirm(session, batch, baseId, this.#exceptions.found, isMemory, out);
     this.#serve(this.#targets, out);
   }
 
@@ -318,7 +313,8 @@ export class Publishing {
 
   #refusalOf(batch: PublishBatch, namespace: string): ErrorCode | null {
     if (batch.problem !== null) return batch.problem.code;
-    if (this.#refused?.targets === null) return this.#refused.code;
+    const { refused } = this.#answers;
+    if (refused?.targets === null) return refused.code;
     const { table, options } = this.#state;
     if ((batch.flags & PUBLISH_FLAGS.MEMORY) === 0) {
       if (this.refusal !== null) return this.refusal;
@@ -330,7 +326,7 @@ export class Publishing {
     if (table.size + batch.count > table.capacity) return 'TOO_MANY_MESSAGES';
     const exceeded = exceededQuota(this.#state, namespace, { messages: batch.count, bytes: batch.bytes.length });
     if (exceeded === null) return null;
-    this.#refused = exceeded;
+    this.#answers.refused = exceeded;
     return exceeded.code;
   }
 
@@ -345,32 +341,10 @@ export class Publishing {
     return false;
   }
 
-  /** REJECT is final but for FLOW_BLOCKED, so what was taken before is confirmed again, whatever stands in the way of more messages now. */
   #refuse(session: Session, batch: PublishBatch, code: ErrorCode, out: EffectSink): void {
-    const { problem } = batch;
-    const refused = problem === null && this.#refused?.targets === null ? this.#refused : null;
-    const message =
-      problem === null
-        ? (refused?.message ?? '')
-        : `Cannot publish: field "${problem.field}" of message ${problem.index} is not allowed`;
-    const { number, producer } = session;
-    const { firstSeq, count } = batch;
-    const isResent = problem === null && producer !== null && firstSeq <= producer.lastSeq;
-    const isMemory = (batch.flags & PUBLISH_FLAGS.MEMORY) !== 0;
-    const isForNow = problem === null && (session.heldBack !== null || (code === this.refusal && this.isRefusalForNow));
-    let from = 0;
-    const reject = (to: number): void => {
-      if (isForNow) session.holdBack(firstSeq + from, firstSeq + to - 1);
-      out.reject(number, firstSeq + from, to - from, code, message, refused?.details);
-    };
-    for (let i = 0; isResent && i < count; i++) {
-      const taken = producer.idOf(firstSeq + i);
-      if (taken === 0) continue;
-      if (i > from) reject(i);
-      out.confirm(number, firstSeq + i, 1, taken, isMemory);
-      from = i + 1;
-    }
-    if (count > from) reject(count);
+    const isForNow =
+      batch.problem === null && (session.heldBack !== null || (code === this.refusal && this.isRefusalForNow));
+    this.#answers.refuse(session, batch, code, isForNow, out);
   }
 
   #resolveTargets(namespace: string, batch: PublishBatch, out: EffectSink): void {
@@ -378,7 +352,7 @@ export class Publishing {
     targets.length = 0;
     const declares = (batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0;
     for (const [t, name] of batch.targets.entries()) {
-      if (this.#refused?.targets?.has(t)) {
+      if (this.#answers.refused?.targets?.has(t)) {
         targets.push(null);
         continue;
       }
@@ -389,43 +363,6 @@ export class Publishing {
     }
   }
 
-  /** Fills `#exceptions`: messages whose queue is missing or full, that were taken before, or whose dedup key is in the window. */
-  #findExceptions(producer: Producer | null, batch: PublishBatch): void {
-    const exceptions = this.#exceptions;
-    exceptions.length = 0;
-    const isResent = producer !== null && batch.firstSeq <= producer.lastSeq;
-    if (!isResent && batch.dedupKeys.size === 0 && !this.#targets.some(mayRefuse)) return;
-    const keysInFrame = new Map<string, number>();
-    this.#claims.clear();
-    for (let i = 0; i < batch.count; i++) {
-      const queue = this.#targets[batch.target[i]!]!;
-      const taken = isResent ? producer.idOf(batch.firstSeq + i) : 0;
-      if (taken !== 0) exceptions.push(i, taken);
-      else if (queue === null) exceptions.push(i, 0);
-      else this.#findException(queue, batch, i, keysInFrame);
-    }
-  }
-
-  /** A duplicate, or too many for its queue. */
-  #findException(queue: Queue, batch: PublishBatch, i: number, keysInFrame: Map<string, number>): void {
-    const key = queue.settings.dedupWindowMs === 0 ? undefined : batch.dedupKeys.get(i);
-    const nameInFrame = `${queue.index} ${key}`;
-    if (key !== undefined) {
-      const inFrame = keysInFrame.get(nameInFrame);
-      const id = inFrame === undefined ? queue.dedup.find(key, this.#state.nowMs) : this.#state.nextId + inFrame;
-      if (id !== 0) {
-        queue.totals.duplicates++;
-        this.#exceptions.push(i, id);
-        return;
-      }
-    }
-    if (queue.isRefusing && !this.#claims.fits(queue, batch.payloadLength[i]!)) this.#exceptions.push(i, 0);
-    else {
-      if (queue.isRefusing) this.#claims.take(queue, batch.payloadLength[i]!);
-      if (key !== undefined) keysInFrame.set(nameInFrame, i);
-    }
-  }
-
   #rememberKey(queue: Queue, batch: PublishBatch, i: number, id: number, timeMs: number, isMemory: boolean): void {
     const key = batch.dedupKeys.get(i);
     if (key === undefined) return;
@@ -433,105 +370,9 @@ export class Publishing {
     this.#dedupExpiry.watch(queue);
   }
 
-  #confirmAround(session: Session, batch: PublishBatch, baseId: number, isMemory: boolean, out: EffectSink): void {
-    const exceptions = this.#exceptions;
-    let from = 0;
-    for (let e = 0; e <= exceptions.length; e += 2) {
-      const to = e < exceptions.length ? exceptions[e]! : batch.count;
-      if (to > from) out.confirm(session.number, batch.firstSeq + from, to - from, baseId + from, isMemory);
-      from = to + 1;
-    }
-    this.#answerExceptions(session, batch, this.#exceptions, isMemory, out);
-  }
-
-  #answerExceptions(
-    session: Session,
-    batch: PublishBatch,
-    exceptions: readonly number[],
-    isMemory: boolean,
-    out: EffectSink,
-  ): void {
-    const { number, producer } = session;
-    for (let e = 0; e < exceptions.length; ) {
-      const seq = batch.firstSeq + exceptions[e]!;
-      const id = exceptions[e + 1]!;
-      if (id === 0) {
-        e = this.#rejectRun(session, batch, exceptions, e, out);
-        continue;
-      }
-      if (producer !== null && producer.idOf(seq) === id) out.confirm(number, seq, 1, id, isMemory);
-      else out.duplicate(number, seq, id, isMemory);
-      e += 2;
-    }
-  }
-
-  /** Refuses the message of exception `e` and those behind it that are refused for the same reason. Returns the next exception. */
-  #rejectRun(
-    { number, namespace }: Session,
-    batch: PublishBatch,
-    exceptions: readonly number[],
-    e: number,
-    out: EffectSink,
-  ): number {
-    const index = exceptions[e]!;
-    const target = batch.target[index]!;
-    const full = this.#fullOf(batch, index);
-    let end = e + 2;
-    while (exceptions[end] === index + (end - e) / 2 && exceptions[end + 1] === 0) {
-      if (batch.target[exceptions[end]!] !== target || this.#fullOf(batch, exceptions[end]!) !== full) break;
-      end += 2;
-    }
-    const seq = batch.firstSeq + index;
-    const count = (end - e) / 2;
-    const { code, message, details } = this.#whyNot(namespace, batch, index);
-    out.reject(number, seq, count, code, message, details);
-    return end;
-  }
-
-  /** Why message `i` is refused. */
-  #whyNot(namespace: string, batch: PublishBatch, i: number): Refusal {
-    const full = this.#fullOf(batch, i);
-    return full === null ? this.#whyRefused(namespace, batch, batch.target[i]!) : whyFull(full);
-  }
-
-  /** The queue that has no room for message `i`, which is refused; null if it is refused for another reason. */
-  #fullOf(batch: PublishBatch, i: number): Queue | null {
-    return batch.exchanges.length > 0 ? this.#planner.fullOf(i) : this.#targets[batch.target[i]!]!;
-  }
-
-  /** Why what is published to a target is refused, though no queue is full. */
-  #whyRefused(namespace: string, batch: PublishBatch, target: number): Refusal {
-    const refused = this.#refused;
-    if (refused?.targets?.has(target)) return refused;
-    const name = batch.targets[target]!;
-    const exchange = batch.exchanges[target] ?? null;
-    if (exchange === null) {
-      const isDeclared = (batch.flags & PUBLISH_FLAGS.AUTO_DECLARE) !== 0;
-      if (isDeclared) return this.#registry.refusal(namespace, name);
-      return { code: 'QUEUE_NOT_FOUND', message: `Cannot publish: queue "${name}" does not exist` };
-    }
-    if (exchange !== '' && !this.#planner.hasExchange(target)) {
-      const message = `Cannot publish: exchange "${exchange}" does not exist`;
-      return { code: 'EXCHANGE_NOT_FOUND', message, details: { exchange } };
-    }
-    const message = `Cannot publish: exchange "${exchange}" leads key "${name}" to no queue, expected one or more`;
-    return { code: 'UNROUTABLE', message, details: { exchange, key: name } };
-  }
-
   #reserveIds(out: EffectSink): void {
     if (this.#state.nextId <= this.#idsReservedBelow) return;
     this.#idsReservedBelow = this.#state.nextId + IDS_AHEAD;
     out.record({ type: 'ids', below: this.#idsReservedBelow });
   }
-}
-
-function whyFull({ name, settings: { messagesMax, bytesMax } }: Queue): Refusal {
-  const room = [messagesMax > 0 ? `${messagesMax} messages` : '', bytesMax > 0 ? `${bytesMax} bytes` : ''];
-  const message = `Cannot publish: queue "${name}" is full, expected room within ${room.filter(Boolean).join(' and ')}`;
-  return { code: 'QUEUE_FULL', message, details: { queue: name } };
-}
-
-/** Whether a message to this target may be refused. */
-function mayRefuse(queue: Queue | null): boolean {
-  return queue === null || queue.isRefusing;
 }
