@@ -49,7 +49,7 @@ export class Publisher {
   readonly #options: PublisherOptions;
   readonly #context: SenderContext;
   readonly #channel: Channel;
-  readonly #writer = new PublishFrameWriter(new FrameWriter(65_536));
+  readonly #writer = new PublishFrameWriter(new FrameWriter(1_024));
   #gathering: OutgoingFrame | null = null;
   /** Finished frames, oldest first: the first `#sent` of them are with the present connection. */
   readonly #frames = new Deque<OutgoingFrame>();

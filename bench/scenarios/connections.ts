@@ -1,6 +1,8 @@
 import { type LovageServer, withLovage } from '../broker/lovage-server.js';
+import { BusyLoad, type LoadRates } from '../load/busy-load.js';
 import { LoadProcess } from '../load/load-process.js';
-import { consumedRate, runThroughput, type ThroughputResult } from '../load/throughput-run.js';
+import type { Server } from '../load/server.js';
+import { consumedRate, ONE_PAIR } from '../load/throughput-run.js';
 import { conditions } from '../report/conditions.js';
 import { mebibytes, percent, short, whole } from '../report/format.js';
 import { until, waitShowing } from '../run/delay.js';
@@ -16,26 +18,33 @@ const IDLE_QUEUE = 'idle';
 const IDLE_PREFETCH = 100;
 /**
  * ms between the last connection and the look at the memory, a heartbeat: who has just connected is not idle yet. The broker and the clients' processes still collect
- * what connecting has left. The pair alone waits as long: a virtual machine gives memory back to its host that was free for some seconds, and pays when it takes it again.
+ * what connecting has left.
  */
 const SETTLE_MS = 20_000;
-/** ms within which the broker knows that the pair is gone. */
-const GONE_MS = 10_000;
+/** Parts of a window in which the two brokers take turns: what else happens on the machine meets both. */
+const TURNS = 5;
+/** ms at the begin of each that do not count. */
+const TURN_WARM_UP_MS = 300;
+/** ms within which a broker has told of all idle consumers. */
+const COUNT_MS = 10_000;
 const KIB = 1_024;
 
-/** One run of the busy pair. */
-interface PairRun {
+/** The pair on the broker with the idle consumers, and then or before on the one without. */
+interface Turn {
+  readonly beside: LoadRates;
+  readonly alone: LoadRates;
+}
+
+interface Round {
   /** Of the broker, just started, and with all consumers connected and idle. */
   readonly emptyBytes: number;
   readonly idleBytes: number;
-  readonly pair: ThroughputResult;
+  readonly turns: readonly Turn[];
 }
 
 interface Comparison {
   readonly consumers: number;
-  /** The run beside the idle consumers and the one without them, of each round. */
-  readonly beside: readonly PairRun[];
-  readonly alone: readonly PairRun[];
+  readonly rounds: readonly Round[];
 }
 
 export const connections: Scenario = {
@@ -46,10 +55,10 @@ export const connections: Scenario = {
     for (const consumers of pointsOf(COUNTS, options)) data.push(await compare(consumers, options));
     return {
       conditions: conditions(),
-      setUp: `Each idle consumer is a client with a connection of its own, prefetch ${IDLE_PREFETCH}, on a queue where nothing is published. Beside them one producer and one consumer run at full speed on another queue; then the same without them, on a new broker and after the same wait, in turns; which is first changes with every round. Memory is the resident set of the broker process, ${short(SETTLE_MS / 1_000)} s after the last has connected, when each has had its first heartbeat, and before the pair starts.`,
+      setUp: `Each idle consumer is a client with a connection of its own, prefetch ${IDLE_PREFETCH}, on a queue where nothing is published. One producer and one consumer run at full speed on another queue of their broker, and another pair on a second broker that has no idle consumers, in turns of ${short(options.windowMs / TURNS / 1_000)} s, ${TURNS} in each of ${options.rounds} rounds with new brokers. The idle clients' processes have the same cores throughout, so that what their heartbeats cost them slows both pairs. Memory is the resident set of the first broker, ${short(SETTLE_MS / 1_000)} s after the last has connected, when each has had its first heartbeat, and before its pair connects.`,
       tables: [
         {
-          title: `Median of ${options.rounds} rounds`,
+          title: `Median of ${options.rounds} rounds, rates of their turns`,
           head: [
             'idle consumers',
             'broker MiB with them',
@@ -71,8 +80,8 @@ export const connections: Scenario = {
           yScale: 'linear',
           names: data.map(({ consumers }) => whole(consumers)),
           series: [
-            { label: 'beside them', points: data.map(({ beside }, i) => [i, median(beside.map(rate))] as const) },
-            { label: 'alone', points: data.map(({ alone }, i) => [i, median(alone.map(rate))] as const) },
+            { label: 'beside them', points: data.map((comparison, i) => [i, besideRate(comparison)] as const) },
+            { label: 'alone', points: data.map((comparison, i) => [i, aloneRate(comparison)] as const) },
           ],
         },
       ],
@@ -83,58 +92,93 @@ export const connections: Scenario = {
 };
 
 async function compare(consumers: number, options: BenchOptions): Promise<Comparison> {
-  const beside: PairRun[] = [];
-  const alone: PairRun[] = [];
+  const rounds: Round[] = [];
   for (let round = 1; round <= options.rounds; round++) {
-    const label = `round ${round} of ${options.rounds}`;
-    const sides = [
-      async () => beside.push(await pairBeside(consumers, `connections, ${whole(consumers)} idle, ${label}`, options)),
-      async () => alone.push(await pairBeside(0, `connections, none idle, ${label}`, options)),
-    ];
-    for (const side of round % 2 === 1 ? sides : sides.reverse()) await side();
+    const label = `connections, ${whole(consumers)} idle, round ${round} of ${options.rounds}`;
+    rounds.push(
+      await withLovage(options, (crowded) =>
+        withLovage(options, (quiet) => roundOn({ crowded, quiet }, { consumers, label, options })),
+      ),
+    );
   }
-  return { consumers, beside, alone };
+  return { consumers, rounds };
 }
 
-function pairBeside(consumers: number, label: string, options: BenchOptions): Promise<PairRun> {
-  return withLovage(options, (server) => pairOn(server, { consumers, label, options }));
-}
-
-async function pairOn(
-  server: LovageServer,
+async function roundOn(
+  { crowded, quiet }: { readonly crowded: LovageServer; readonly quiet: LovageServer },
   { consumers, label, options }: { readonly consumers: number; readonly label: string; readonly options: BenchOptions },
-): Promise<PairRun> {
-  const { seed, warmUpMs, windowMs } = options;
-  const resident = (): number => sumOf(server.pids, residentBytes) ?? Number.NaN;
+): Promise<Round> {
+  const resident = (): number => sumOf(crowded.pids, residentBytes) ?? Number.NaN;
   const emptyBytes = resident();
+  const idlers = await connectIdlers(crowded, consumers);
+  await waitShowing(`${label}: until all are idle`, SETTLE_MS);
+  const idleBytes = resident();
+  const beside = await BusyLoad.open(crowded, { ...ONE_PAIR, seed: options.seed }, `${label}, beside them`);
+  const alone = await BusyLoad.open(quiet, { ...ONE_PAIR, seed: options.seed }, `${label}, alone`);
+  const turns = await takeTurns({ beside, alone }, options, label);
+  await until(`${consumers} idle consumers still there`, COUNT_MS, async () => {
+    return (await crowded.overview()).consumers === consumers + 1;
+  });
+  await beside.close(`${label}, beside them`);
+  await alone.close(`${label}, alone`);
+  await Promise.all(idlers.map((idle) => idle.close()));
+  return { emptyBytes, idleBytes, turns };
+}
+
+async function connectIdlers(server: Server, consumers: number): Promise<LoadProcess[]> {
   const idlers: LoadProcess[] = [];
   for (let left = consumers; left > 0; left -= CLIENTS_PER_PROCESS) {
     const connections = Math.min(left, CLIENTS_PER_PROCESS);
     const idle = { connections, queue: IDLE_QUEUE, prefetch: IDLE_PREFETCH };
     idlers.push(await LoadProcess.start('idlers', server.target, idle));
   }
-  await waitShowing(`${label}: until all are idle`, SETTLE_MS);
-  const idleBytes = resident();
-  const pair = await runThroughput(server, { seed, warmUpMs, windowMs }, label);
-  await until(`${consumers} idle consumers still there`, GONE_MS, async () => {
-    return (await server.overview()).consumers === consumers;
-  });
-  await Promise.all(idlers.map((idle) => idle.close()));
-  return { emptyBytes, idleBytes, pair };
+  return idlers;
 }
 
-function rate({ pair }: PairRun): number {
-  return consumedRate(pair);
+/** A run of each that does not count, then their turns; who is first changes. */
+async function takeTurns(
+  { beside, alone }: { readonly beside: BusyLoad; readonly alone: BusyLoad },
+  { warmUpMs, windowMs }: BenchOptions,
+  label: string,
+): Promise<Turn[]> {
+  const times = { warmUpMs: TURN_WARM_UP_MS, windowMs: windowMs / TURNS };
+  for (const load of [beside, alone]) await load.run({ ...times, warmUpMs }, label);
+  const turns: Turn[] = [];
+  for (let turn = 0; turn < TURNS; turn++) {
+    const runBeside = (): Promise<LoadRates> => beside.run(times, `${label}, beside them`);
+    const runAlone = (): Promise<LoadRates> => alone.run(times, `${label}, alone`);
+    if (turn % 2 === 0) turns.push({ beside: await runBeside(), alone: await runAlone() });
+    else {
+      const first = await runAlone();
+      turns.push({ beside: await runBeside(), alone: first });
+    }
+  }
+  return turns;
 }
 
-function row({ consumers, beside, alone }: Comparison): string[] {
-  const ratios = beside.map((run, i) => rate(run) / rate(alone[i]!));
+function turnsOf({ rounds }: Comparison): readonly Turn[] {
+  return rounds.flatMap(({ turns }) => turns);
+}
+
+function besideRate(comparison: Comparison): number {
+  return median(turnsOf(comparison).map(({ beside }) => consumedRate(beside)));
+}
+
+function aloneRate(comparison: Comparison): number {
+  return median(turnsOf(comparison).map(({ alone }) => consumedRate(alone)));
+}
+
+function row(comparison: Comparison): string[] {
+  const { consumers, rounds } = comparison;
+  const ratios = rounds.map(({ turns }) =>
+    median(turns.map(({ beside, alone }) => consumedRate(beside) / consumedRate(alone))),
+  );
   return [
     whole(consumers),
-    mebibytes(median(beside.map(({ idleBytes }) => idleBytes))),
-    short(median(beside.map(({ idleBytes, emptyBytes }) => (idleBytes - emptyBytes) / consumers / KIB))),
-    whole(median(beside.map(rate))),
-    whole(median(alone.map(rate))),
+    mebibytes(median(rounds.map(({ idleBytes }) => idleBytes))),
+    short(median(rounds.map(({ idleBytes, emptyBytes }) => (idleBytes - emptyBytes) / consumers / KIB))),
+    whole(besideRate(comparison)),
+    whole(aloneRate(comparison)),
     percent(median(ratios)),
     percent(spread(ratios)),
   ];

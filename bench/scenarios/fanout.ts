@@ -1,10 +1,5 @@
-import {
-  brokerMicros,
-  confirmedRate,
-  consumedRate,
-  type ThroughputResult,
-  type ThroughputShape,
-} from '../load/throughput-run.js';
+import type { LoadShape } from '../load/busy-load.js';
+import { brokerMicros, confirmedRate, consumedRate, type ThroughputResult } from '../load/throughput-run.js';
 import { conditions } from '../report/conditions.js';
 import { short, whole } from '../report/format.js';
 import type { ResultPlot, ResultTable } from '../report/result.js';
@@ -41,7 +36,7 @@ export const fanout: Scenario = {
 async function widths(
   what: string,
   options: BenchOptions,
-  shapeOf: (count: number) => Partial<ThroughputShape>,
+  shapeOf: (count: number) => Partial<LoadShape>,
 ): Promise<Width[]> {
   const found: Width[] = [];
   for (const count of COUNTS) {
