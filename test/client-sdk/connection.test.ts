@@ -38,6 +38,14 @@ describe('handshake', () => {
     expect(broker.socket.frames[0]!.fields[0]).not.toHaveProperty('heartbeatMs');
   });
 
+  test('holds few bytes of buffers as long as it publishes nothing', async () => {
+    const clients = 500;
+    const before = process.memoryUsage().arrayBuffers;
+    for (let i = 0; i < clients; i++) await connected();
+    const bytesEach = (process.memoryUsage().arrayBuffers - before) / clients;
+    expect(bytesEach).toBeLessThan(16 * 1_024);
+  });
+
   test('makes a producer name of its own, another for each client', async () => {
     const broker = new FakeBroker();
     connecting({ producer: undefined }, broker);
