@@ -71,7 +71,7 @@ export class Archiving {
       const slot = table.find(arrivals.first(queue));
       if (slot >= 0 && !isReady(slot)) break;
       arrivals.drop(queue);
-      if (slot < 0 || table.queue[slot] !== queue.index || !this.#isResult(slot)) continue;
+      if (slot < 0 || !this.#isResult(slot, queue) || isSwept(queue, table.id[slot]!)) continue;
       slots.push(slot);
       bytes += table.length[slot]!;
     }
@@ -91,7 +91,7 @@ export class Archiving {
     if (queue === undefined || queue.isDeleted || queue.era !== era) return;
     for (const id of ids) {
       const slot = table.find(id);
-      if (slot < 0 || table.queue[slot] !== index || !this.#isResult(slot)) continue;
+      if (slot < 0 || !this.#isResult(slot, queue)) continue;
       this.#places.unlink(slot, queue);
       queue.totals.archived++;
       if (!table.isMemory(slot)) this.#archived.add(id);
@@ -101,9 +101,15 @@ export class Archiving {
     this.#archived.clear();
   }
 
-  #isResult(slot: number): boolean {
+  #isResult(slot: number, { index }: Queue): boolean {
     const { table } = this.#state;
     const state = table.state[slot];
-    return (state === STATE.READY || state === STATE.RETURNED) && (table.flags[slot]! & NO_RESULT) === 0;
+    const isReady = state === STATE.READY || state === STATE.RETURNED;
+    return table.queue[slot] === index && isReady && (table.flags[slot]! & NO_RESULT) === 0;
   }
+}
+
+/** Whether the message goes with the purge or delete that is under way: in the archive it would be there again. */
+function isSwept({ isDeleted, purgeBelowId }: Queue, id: number): boolean {
+  return isDeleted || id < purgeBelowId;
 }

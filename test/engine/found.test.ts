@@ -1,5 +1,5 @@
 /** What the engine did wrong once. */
-import { PUBLISH_FLAGS } from '@lovage/protocol';
+import { PUBLISH_FLAGS, RESULTS_QUEUE } from '@lovage/protocol';
 import { describe, expect, test } from 'vitest';
 import { EngineDriver, idsOf, of } from './driver.js';
 
@@ -231,4 +231,29 @@ describe('credit', () => {
     const effects = driver.nack(failing, [1, 1], true, 0);
     expect(of(effects, 'deliver')).toMatchObject([{ session: idle, id: 1 }]);
   });
+});
+
+describe('results that are to go', () => {
+  for (const type of ['purge', 'delete'] as const)
+    test(`by a ${type} are not archived before it has come to them: in the archive they would be there again`, () => {
+      const driver = new EngineDriver();
+      const { engine } = driver;
+      engine.archiving.begin();
+      const session = driver.open();
+      driver.declare(session, 'q');
+      driver.consume(session, ['q'], { prefetch: 0 });
+      driver.publish(session, { queue: 'q' });
+      driver.complete(session, [[1, 'before']]);
+      const queue = engine.state.queue('default', RESULTS_QUEUE)!;
+      const asked = { session, request: 1, name: RESULTS_QUEUE };
+      driver.apply(type === 'purge' ? { type, ...asked } : { type, ...asked, ifEmpty: false, ifUnused: false });
+      driver.publish(session, { queue: 'q' });
+      driver.complete(session, [[2, 'after']]);
+      const room = { most: 10, untilMs: driver.nowMs, bytesMax: 1_000 };
+      const take = (from: typeof queue): number[] =>
+        engine.archiving.take(from, room, () => true).map((slot) => engine.state.table.id[slot]!);
+      expect(take(queue)).toEqual(type === 'purge' ? [2] : []);
+      driver.tick();
+      if (type === 'delete') expect(take(engine.state.queue('default', RESULTS_QUEUE)!)).toEqual([2]);
+    });
 });

@@ -181,6 +181,13 @@ export type Intent =
   | { readonly type: 'exchangeDelete'; readonly session: number; readonly exchange: number; readonly ifUnused: boolean }
   | ({ readonly type: 'bind' | 'unbind' } & BindingIntent)
   | { readonly type: 'exchanges'; readonly session: number; readonly exchange: number }
+  | {
+      /** The archive takes the oldest results of a namespace, has stored or not stored those that it took first, or all of them are purged. */
+      readonly type: 'archive';
+      readonly inOther: boolean;
+      readonly what: 'take' | 'stored' | 'refused' | 'purge';
+      readonly most: number;
+    }
   | { readonly type: 'roll' | 'copy' | 'reclaim' | 'crash' };
 
 const session = fc.nat(5);
@@ -406,6 +413,15 @@ const ARBITRARIES: readonly (readonly [number, fc.Arbitrary<Intent>])[] = [
       isFull: fc.nat(2).map((n) => n === 0),
       isBlocked: fc.nat(3).map((n) => n === 0),
       isForNow: fc.boolean(),
+    }),
+  ],
+  [
+    6,
+    fc.record({
+      type: fc.constant('archive' as const),
+      inOther: fc.nat(4).map((n) => n === 0),
+      what: fc.constantFrom('take', 'take', 'take', 'stored', 'stored', 'refused', 'purge'),
+      most: fc.constantFrom(1, 2, 10),
     }),
   ],
   [4, fc.record({ type: fc.constantFrom('roll', 'copy', 'reclaim') })],

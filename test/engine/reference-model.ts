@@ -199,8 +199,7 @@ export class ReferenceModel extends ModelState {
       release: settle,
       complete: (command, tableSize) => this.#results.complete(command, tableSize),
       'result-watch': (command) => this.#results.watch(command),
-      // Nobody archives anything here: test/broker/archiver.test.ts does.
-      'results-archived': () => assert.fail('results are archived, expected no archive'),
+      'results-archived': (command) => this.#results.archived(command),
       'result-unwatch': (command) => this.#results.unwatch(command),
       note: (command) => this.#results.note(command),
       'message-state': (command) => this.#results.states(command),

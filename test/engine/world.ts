@@ -12,16 +12,18 @@ import {
   parseTokenOptions,
   type QueueSettings,
   type Rate,
+  RESULTS_QUEUE,
 } from '@lovage/protocol';
 import { RecordReader } from '../../server/broker/record-codec.js';
 import type { Command, MessageAct } from '../../server/engine/command.js';
 import { Engine } from '../../server/engine/engine.js';
+import type { Queue } from '../../server/engine/queue.js';
 import type { MovedMessage } from '../../server/engine/record.js';
 import { ENGINE_DEFAULTS, type EngineOptions } from '../../server/engine/state.js';
 import { compareLive, compareReplayed } from './compare.js';
 import { completeBatch, type TestResult } from './complete-batch.js';
 import { EXCHANGES, HEADERS, type Intent, KEYS, type MessageIntent, QUEUES } from './intents.js';
-import type { ModelSession } from './model/entities.js';
+import type { ModelMessage, ModelQueue, ModelSession } from './model/entities.js';
 import { publishBatch, type TestMessage } from './publish-batch.js';
 import { type Delivered, Recorder, replayed, TestLog } from './recorder.js';
 import { recount } from './recount.js';
@@ -88,6 +90,15 @@ const RATES: readonly Rate[] = [
   { count: 1, perMs: 1_000, burst: 1 },
   { count: 1_000, perMs: 1_000, burst: 10 },
 ];
+/** Results that the archive has taken, and how their queue was then. */
+interface Slice {
+  readonly queue: Queue;
+  readonly era: number;
+  readonly ids: readonly number[];
+  readonly model: ModelQueue;
+  readonly purges: number;
+}
+
 const TICKS_MAX = 40;
 /** Steps from one comparison of the whole state to the next. */
 const COMPARED_EACH = 4;
@@ -103,6 +114,8 @@ export class World {
   readonly #sink: Recorder;
   /** Deliveries whose bytes have not left. */
   #unsent: Delivered[] = [];
+  /** What the archive has taken, oldest first. */
+  #slices: Slice[] = [];
   #nowMs = 1_000_000;
   #requests = 0;
   readonly #settleSeqs = new Map<number, number>();
@@ -118,6 +131,7 @@ export class World {
       return watches.lookups.sizeOf(sessions.get(session)!) > 0;
     };
     this.engine = new Engine(options);
+    this.engine.archiving.begin();
     this.#follower = new Engine(options);
     this.#sink = new Recorder(this.log, () => this.engine);
     this.#sink.record(this.engine.checkpoint());
@@ -620,6 +634,39 @@ export class World {
     this.engine.refusePublishes(this.model.refusal, this.model.isRefusalForNow);
   }
 
+  archive({ inOther, what, most }: IntentOf<'archive'>): void {
+    const namespace = inOther ? 'other' : 'default';
+    if (what === 'take') return this.#take(namespace, most);
+    if (what === 'purge') {
+      const session = this.#attached().find((attached) => attached.namespace === namespace);
+      if (session === undefined) return;
+      return this.apply({ type: 'purge', session: session.number, request: this.#requests++, name: RESULTS_QUEUE });
+    }
+    const slice = this.#slices.shift();
+    if (slice === undefined) return;
+    const { queue, era, ids } = slice;
+    if (what === 'refused') return this.engine.archiving.giveBack(queue, ids);
+    this.model.isArchiveCurrent = isCurrent(slice, this.model);
+    this.apply({ type: 'results-archived', queue: queue.index, era, ids });
+  }
+
+  /** All that may be archived is taken, once, until it is stored or not. */
+  #take(namespace: string, most: number): void {
+    const queue = this.engine.state.queue(namespace, RESULTS_QUEUE);
+    const model = this.model.queue(namespace, RESULTS_QUEUE);
+    if (queue === null || model === null) return;
+    const isTaken = (id: number): boolean => this.#slices.some((slice) => slice.ids.includes(id));
+    const expected = [...this.model.messages.values()]
+      .filter((message) => message.queue === model && isArchivable(message) && !isTaken(message.id))
+      .map(({ id }) => id);
+    const room = { most, untilMs: Number.MAX_SAFE_INTEGER, bytesMax: Number.MAX_SAFE_INTEGER };
+    const { table } = this.engine.state;
+    const ids = this.engine.archiving.take(queue, room, () => true).map((slot) => table.id[slot]!);
+    assert.equal(ids.length, Math.min(most, expected.length), 'as many are archived as may be');
+    for (const id of ids) assert.ok(expected.includes(id), `result ${id} may be archived`);
+    if (ids.length > 0) this.#slices.push({ queue, era: queue.era, ids, model, purges: model.purges });
+  }
+
   /** A new segment begins. */
   roll(): void {
     this.log.roll();
@@ -662,6 +709,8 @@ export class World {
 
   crash(): void {
     this.engine = replayed(this.log, this.options);
+    this.engine.archiving.begin();
+    this.#slices = [];
     const bounds = new Map([...this.model.sessions.values()].map(({ number, lastTag }) => [number, lastTag]));
     this.engine.recovered(this.#nowMs);
     this.engine.refusePublishes(this.model.refusal, this.model.isRefusalForNow);
@@ -757,4 +806,15 @@ export class World {
     for (let tag = lastTag; tag > 0 && stale.length < 2; tag--) if (!leases.has(tag)) stale.push(tag);
     return [...held, ...stale, lastTag + 1];
   }
+}
+
+/** A result that stays, as it came. */
+function isArchivable({ id, queue, state, history, attemptLog, rate }: ModelMessage): boolean {
+  const isPlain = history.length === 0 && attemptLog.failures.length === 0 && rate === null;
+  return state === 'waiting' && isPlain && id >= queue.purgeBelowId;
+}
+
+/** The queue was neither purged nor deleted since. */
+function isCurrent({ model, purges }: Slice, { queues }: ReferenceModel): boolean {
+  return [...queues.values()].includes(model) && model.purges === purges;
 }

@@ -98,6 +98,8 @@ export interface ModelQueue {
   isPaused: boolean;
   isDeleted: boolean;
   purgeBelowId: number;
+  /** How often it was purged. */
+  purges: number;
   readonly totals: QueueTotals;
 }
 

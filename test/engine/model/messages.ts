@@ -30,6 +30,7 @@ export class ModelMessages {
       isPaused: false,
       isDeleted: false,
       purgeBelowId: 0,
+      purges: 0,
       totals: noTotals(),
     };
     state.queues.set(`${namespace} ${name}`, queue);

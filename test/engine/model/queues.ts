@@ -54,6 +54,7 @@ export class ModelQueues {
     const queue = this.#state.named(command);
     if (queue === null) return;
     queue.purgeBelowId = this.#state.nextId;
+    queue.purges++;
     const { session, request } = command;
     this.#state.sweeps.push({ queue, isDelete: false, session, request, removed: 0 });
   }

@@ -52,6 +52,17 @@ export class ModelResults {
     );
   }
 
+  /** They are in the archive, so they go, unless something else has become of them. */
+  archived({ ids }: CommandOf<'results-archived'>): void {
+    if (!this.#state.isArchiveCurrent) return;
+    for (const id of ids) {
+      const message = this.#state.messages.get(id);
+      if (message === undefined) continue;
+      message.queue.totals.archived++;
+      this.#state.messages.delete(id);
+    }
+  }
+
   watch({ session: number, request, ids }: CommandOf<'result-watch' | 'result-unwatch'>): void {
     const state = this.#state;
     state.answer({ type: 'reply', session: number, request, result: null });

@@ -46,6 +46,8 @@ export class ModelState {
   /** Sessions of which that was so before the command at hand. */
   wasLookingUp: ReadonlySet<number> = new Set();
   // Of the command at hand:
+  /** The queue whose results are in the archive was neither purged nor deleted since they were taken. */
+  isArchiveCurrent = false;
   /** Why messages became dead letters first. */
   readonly died = new Map<number, string>();
   /** What the engine said, still to be accounted for. */
