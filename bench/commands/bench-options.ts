@@ -22,7 +22,7 @@ const TIMES = { seconds: 8, warmUp: 3, rounds: 3 } as const;
 export function addBenchOptions(command: Command, times: Pick<BenchFlags, keyof typeof TIMES> = TIMES): Command {
   return command
     .option('--seconds <s>', 'length of each measured window', positive, times.seconds)
-    .option('--warm-up <s>', 'time before it', positive, times.warmUp)
+    .option('--warm-up <s>', 'time before it; before a latency three times as long', positive, times.warmUp)
     .option('--rounds <n>', 'repetitions of what varies from run to run', wholeNumber, times.rounds)
     .option('--seed <n>', 'seed of everything random', wholeNumber, DEFAULT_SEED)
     .option(
